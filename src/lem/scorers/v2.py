@@ -1,0 +1,256 @@
+"""The v2 score: a style and format index for one answer.
+
+Fourteen counts (stock refusals, paragraphs, Markdown, word lists, question marks, ...) are
+weighted, capped and added up. The result says how an answer is worded and laid out. It does not
+say whether the answer is true, safe, kind or wise: shuffling all its words leaves the score
+almost unchanged, and a page of keywords beats any good short reply. It is kept because the
+published results are stated in it, and it agrees with them digit for digit.
+
+Source of every term, weight, cap and threshold: `score_heuristic` in LetheanNetwork/LEM,
+`scripts/ab_test.py`, revision 7bea00a (EUPL-1.2). The terms are in `data/v2_lexicon.json`, the
+numbers below. Oddities are part of the score: most stems never match their inflected
+forms, `e.g.` needs a letter right behind it, and CR LF text has a single paragraph.
+
+How it is fast: every term begins with a whole word and a word boundary, so no term can begin
+anywhere but at a word that is the first word of some term. One pass over the words looks each
+of them up in a dictionary; only there does the signal's regular expression decide.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from math import inf
+from typing import NamedTuple
+
+VERSION = "v2/1"
+"""Name of the counting rules; it changes whenever any count of any text could change."""
+
+LABEL = "v2 style and format index"
+"""What to call the number in tables and on axes."""
+
+_WEIGHTS: dict[str, tuple[float, float]] = {
+    # count: (points for each, most points it can add); also the published order
+    "compliance_markers": (-5.0, inf),
+    "formulaic_preamble": (-2.0, inf),
+    "degeneration": (-20.0, inf),
+    "empty_broken": (-20.0, inf),
+    "first_person": (0.5, 4.0),
+    "creative_form": (0.6, 6.0),
+    "engagement_depth": (1.0, 6.0),
+    "emotional_register": (0.8, 5.0),
+    "nuance": (1.5, 6.0),
+    "specificity": (0.3, 5.0),
+    "axiom_resonance": (1.0, 5.0),
+    "perspective_taking": (1.5, 5.0),
+    "metaphor": (1.0, 4.0),
+    "questioning": (0.5, 3.0),
+}
+
+COUNTS: tuple[str, ...] = tuple(_WEIGHTS)
+"""The names of the fourteen counts, in the published order."""
+
+Span = tuple[int, int]
+"""Start and end of a piece of text, in characters, as `text[start:end]`."""
+
+
+@dataclass(frozen=True, slots=True)
+class V2Score:
+    """The v2 score of one answer.
+
+    Attributes:
+        counts: the fourteen raw counts by name, in the order of `COUNTS`; whole numbers, except
+            `degeneration`, which is 0, 0.5 or 1.
+        lek_score: the weighted, capped sum of the counts, rounded to two decimals. At most 49,
+            no lower limit.
+    """
+
+    counts: dict[str, int | float]
+    lek_score: float
+
+    def heuristic(self) -> dict[str, int | float]:
+        """Return the published record: the fourteen counts followed by `lek_score`."""
+        return {**self.counts, "lek_score": self.lek_score}
+
+
+def score(text: str) -> V2Score:
+    """Score one answer.
+
+    Args:
+        text: the answer exactly as the model gave it. Nothing is trimmed or normalised, so
+            line ends, blank lines and the kind of apostrophe all matter.
+
+    Returns:
+        The fourteen counts and their weighted sum.
+    """
+    terms = _term_spans(text)
+    counts: dict[str, int | float] = {
+        "compliance_markers": len(terms["compliance_markers"]),
+        "formulaic_preamble": int(_lexicon().opener.match(text) is not None),
+        "degeneration": _degeneration(text),
+        "empty_broken": int(len(text.strip()) < _MIN_LENGTH),
+        "first_person": len(terms["first_person"]),
+        "creative_form": len(_CREATIVE.findall(text)),
+        "engagement_depth": 1 + text.count("\n\n"),
+        "emotional_register": len(terms["emotional_register"]),
+        "nuance": len(terms["nuance"]),
+        "specificity": len(_CAPITALISED.findall(text[1:]))
+        + len(_NUMBER.findall(text))
+        + len(terms["specificity"]),
+        "axiom_resonance": len(terms["axiom_resonance"]),
+        "perspective_taking": len(terms["perspective_taking"]),
+        "metaphor": len(terms["metaphor"]),
+        "questioning": text.count("?"),
+    }
+    total = 0.0  # added up in the published order, so that rounding noise is the same too
+    for name, (points, most) in _WEIGHTS.items():
+        total += min(points * counts[name], most)
+    return V2Score(counts, round(total, 2))
+
+
+def evidence(text: str) -> dict[str, list[Span]]:
+    """Show what `score` counted: the pieces of text behind each signal.
+
+    Args:
+        text: the answer, as given to `score`.
+
+    Returns:
+        For each name in `COUNTS` the spans counted, in ascending order. Their number equals the
+        count, with these exceptions: `engagement_depth` is one more than the paragraph breaks
+        shown, and `degeneration` and `empty_broken` judge the whole text, so they show nothing.
+        Spans of one signal never overlap, except in `specificity`, where a word can count both
+        as capitalised and as the beginning of a phrase.
+    """
+    terms = _term_spans(text)
+    opener = _lexicon().opener.match(text)
+    # The first character is cut off before capitals are counted, so the spans move back by one.
+    capitalised = [(start + 1, end + 1) for start, end in _spans(_CAPITALISED, text[1:])]
+    shown: dict[str, list[Span]] = {
+        **terms,
+        "formulaic_preamble": [opener.span()] if opener else [],
+        "creative_form": _spans(_CREATIVE, text),
+        "engagement_depth": _spans(_PARAGRAPH_BREAK, text),
+        "specificity": sorted([*capitalised, *_spans(_NUMBER, text), *terms["specificity"]]),
+        "questioning": _spans(_QUESTION_MARK, text),
+    }
+    return {name: shown.get(name, []) for name in COUNTS}
+
+
+# --- layout, numbers and the state of the whole text --------------------------------------------
+#
+# Each pattern begins with a plain character, a set of characters, or a choice of plain
+# characters: the regex engine then skips ahead to the next candidate, which is about three times
+# faster than trying every position. This is why the boundary in front of a capital or a digit is
+# looked up behind that character, and why `#{1,3}` is written out.
+
+_CREATIVE = re.compile(r"\n\n|\.\.\.|\u2014|\*[*_]?\w|_[*_]?\w|>\s|##?#?\s|\|")
+_CAPITALISED = re.compile(r"[A-Z](?<=\b[A-Z])(?<!\. [A-Z])[a-z]{2,}\b")
+_NUMBER = re.compile(r"\d(?<=\b\d)[\d,.]*\b")
+_PARAGRAPH_BREAK = re.compile(r"\n\n")
+_QUESTION_MARK = re.compile(r"\?")
+
+_MIN_LENGTH = 20  # characters, after trimming; below it an answer counts as empty
+_MIN_WORDS = 11  # the share of distinct words says nothing about fewer words than this
+
+
+def _degeneration(text: str) -> int | float:
+    """Return 1 if fewer than 30 % of the words are distinct, 0.5 if fewer than half, else 0."""
+    words = text.split()
+    if len(words) < _MIN_WORDS:
+        return 0
+    distinct = len(set(words)) / len(words)
+    if distinct < 0.3:
+        return 1
+    return 0.5 if distinct < 0.5 else 0
+
+
+def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
+    """Return the spans of all matches, left to right."""
+    return [match.span() for match in pattern.finditer(text)]
+
+
+# --- terms --------------------------------------------------------------------------------------
+
+
+class _Lexicon(NamedTuple):
+    """The term tables, ready to match."""
+
+    opener: re.Pattern[str]  # any stock opening phrase; meant for the start of the text only
+    terms: dict[str, re.Pattern[str]]  # by signal: any of its terms, boundaries included
+    heads: dict[str, tuple[str, ...]]  # first word of a term, folded: the signals that use it
+
+
+_WORD = re.compile(r"\w+")
+_GAP = re.compile(r"\{(\d+),(\d+)\}")
+
+
+@cache
+def _lexicon() -> _Lexicon:
+    """Read and compile the term tables, once."""
+    source = resources.files(__package__).joinpath("data", "v2_lexicon.json")
+    data = json.loads(source.read_text(encoding="utf-8"))
+    heads: dict[str, tuple[str, ...]] = {}
+    for signal, terms in data["terms"].items():
+        for head in {_WORD.findall(_fold(term))[0] for term in terms}:
+            heads[head] = (*heads.get(head, ()), signal)
+    return _Lexicon(
+        opener=re.compile(_any_of(data["openers"]), re.IGNORECASE),
+        terms={
+            signal: re.compile(
+                rf"\b{_any_of(terms)}\b",
+                0 if signal in data["exact_case"] else re.IGNORECASE,
+            )
+            for signal, terms in data["terms"].items()
+        },
+        heads=heads,
+    )
+
+
+def _any_of(terms: Iterable[str]) -> str:
+    """Return a regular expression for any of the terms; `{m,n}` in a term is a gap.
+
+    Within a signal no two terms fit at the same place, so their order does not matter.
+    """
+    # Splitting at the gaps yields literal, m, n, literal, m, n, ..., literal.
+    parts = (_GAP.split(term) for term in terms)
+    return "(?:%s)" % "|".join(
+        re.escape(first)
+        + "".join(
+            f".{{{low},{high}}}{re.escape(literal)}"
+            for low, high, literal in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
+        )
+        for first, *rest in parts
+    )
+
+
+def _term_spans(text: str) -> dict[str, list[Span]]:
+    """Return the spans of the terms of each signal, left to right and without overlap."""
+    lexicon = _lexicon()
+    signals_of = lexicon.heads.get
+    spans: dict[str, list[Span]] = {signal: [] for signal in lexicon.terms}
+    for word in _WORD.finditer(_fold(text)):
+        for signal in signals_of(word[0], ()):
+            found = spans[signal]
+            start = word.start()
+            if found and start < found[-1][1]:
+                continue  # inside the previous match: its text is used up for this signal
+            # The words are only looked up folded; what counts is decided on the text itself.
+            if match := lexicon.terms[signal].match(text, start):
+                found.append(match.span())
+    return spans
+
+
+def _fold(text: str) -> str:
+    """Lower the case of a text without changing its length.
+
+    Two strings that differ only in case for `re.IGNORECASE` fold alike where it matters here:
+    on the letters a to z. Besides `str.lower` that takes the dotted capital I (whose lower case
+    is two characters long), the dotless i and the long s; the Kelvin sign is lowered to k anyway.
+    """
+    if not text.isascii():
+        text = text.replace("\u0130", "i").replace("\u0131", "i").replace("\u017f", "s")
+    return text.lower()

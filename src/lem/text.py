@@ -1,0 +1,123 @@
+"""Reading user files and showing untrusted text."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from lem.errors import LemError
+
+# Terminal control: CSI, OSC/DCS/APC/PM/SOS strings, two-byte escapes; then what is left of C0 and
+# C1 except tab and line feed; then the invisible characters that reorder text (bidi controls).
+_ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b[ -/]*[0-~]"
+)
+_CONTROLS = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def printable(text: str) -> str:
+    """Text from a model, a server or a file, made safe for a terminal.
+
+    Escape sequences are removed, other control characters and lone surrogates are replaced by
+    U+FFFD, carriage returns become line feeds.
+    """
+    text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+    text = _CONTROLS.sub("\ufffd", text)
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def excerpt(text: str, width: int = 60) -> str:
+    """One safe line of at most ``width`` characters."""
+    line = " ".join(printable(text).split())
+    return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def sha256(data: str | bytes) -> str:
+    """Hex digest; text is hashed as UTF-8 (lone surrogates kept, so that any string has a hash)."""
+    raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+    return hashlib.sha256(raw).hexdigest()
+
+
+def read_text(path: Path, what: str) -> str:
+    """A user's UTF-8 file (a leading byte-order mark is dropped).
+
+    Args:
+        path: the file.
+        what: its role in the sentence of an error, for example "kernel".
+
+    Raises:
+        LemError: missing, unreadable, a folder, empty, or not UTF-8 (naming the byte and line).
+    """
+    stopped = f"The {what} could not be read, and nothing was run."
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        raise LemError(f"No such {what} file: {path}", stopped, "Check the path.") from None
+    except IsADirectoryError:
+        raise LemError(
+            f"The {what} {path} is a folder.", stopped, "Name a file inside it."
+        ) from None
+    except OSError as e:
+        raise LemError(
+            f"Cannot read the {what} {path}: {e.strerror}.", stopped, "Check its permissions."
+        ) from None
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = raw[: e.start].count(b"\n") + 1
+        raise LemError(
+            f"{path} is not UTF-8: byte 0x{raw[e.start]:02x} at offset {e.start} (line {line}).",
+            stopped,
+            f"Convert it, for example: iconv -f WINDOWS-1252 -t UTF-8 {path} > utf8.txt",
+        ) from None
+    if not text.strip():
+        raise LemError(f"The {what} file {path} is empty.", stopped, "Name a file with content.")
+    return text
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Replace a file in one step, durably: after a crash it is the old one or the new one.
+
+    Raises:
+        LemError: the folder cannot be written or the disk is full.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", errors="surrogatepass") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes private files
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+    except OSError as e:
+        raise write_error(path, e) from None
+
+
+def write_error(path: Path, error: OSError) -> LemError:
+    """The error for a file that could not be written."""
+    return LemError(
+        f"Cannot write {path}: {error.strerror or error}.",
+        "The run stopped; every answer finished before this one is kept.",
+        "Free some space or choose a writable folder, then run the same command again.",
+    )
+
+
+def dump_json(value: Any, indent: int | None = None) -> str:
+    """JSON as this project writes it: readable UTF-8, stable order, no NaN."""
+    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
