@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 SCHEMA_VERSION = 1
 
 Placement = Literal["none", "system", "user-prefix"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "filtered", "unknown"]
 Message = dict[str, str]
 
 
@@ -110,7 +110,8 @@ class Response(Record):
     final: str
     reasoning: str | None = None
     finish_reason: FinishReason
-    """"stop": the model ended its answer; "length": cut off at max_tokens."""
+    """stop: the model ended its answer; length: cut off at max_tokens; filtered: withheld by the
+    server; unknown: only in answers read from logs that do not say."""
     prompt_tokens: int | None
     cached_tokens: int | None
     """Prompt tokens that were not computed for this answer but taken from a shared prefix."""

@@ -9,7 +9,6 @@ A kernel's effect is only its own if texts without its content do not have it to
 
 from __future__ import annotations
 
-import bisect
 import functools
 import json
 import random
@@ -25,12 +24,23 @@ _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?')
 # A text line: indentation and list or heading marks stay, the rest is replaced.
 _TEXT_LINE = re.compile(r"^([^\S\n]*(?:[-*+#>]+[^\S\n]+|\d+[.)][^\S\n]+)?)(\S.*?)([^\S\n]*)$", re.M)
 _SENTENCE_END = re.compile(r"""[.!?:;]["')\]]*$""")
+_PIECE = re.compile(r"[^\W\d_]+|\d|[^\w\s]|_")
+
+
+def pieces(text: str) -> int:
+    """Words, digits and marks of a text: a stand-in for its tokens that needs no model.
+
+    Under the built-in model's tokenizer it is 0.95 to 0.98 of the token count for the kernels and
+    for the filler alike, where characters a token differ by 5 % (4.6 against 4.3).
+    """
+    return len(_PIECE.findall(text))
 
 
 @functools.cache
-def _bank() -> dict[str, list[str]]:
+def _bank() -> dict[str, list[tuple[int, str]]]:
+    """Kind -> (pieces, text), sorted."""
     bank: dict[str, list[str]] = json.loads(data_text("neutral.json"))
-    return {kind: sorted(texts, key=lambda t: (len(t), t)) for kind, texts in bank.items()}
+    return {kind: sorted((pieces(t), t) for t in texts) for kind, texts in bank.items()}
 
 
 @functools.cache
@@ -45,44 +55,42 @@ def ethics_words(text: str) -> list[str]:
 
 
 class _Filler:
-    """Hands out neutral texts of wanted lengths, each once before any is used again."""
+    """Hands out neutral texts of wanted sizes, each once before any is used again."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
-        self._left: dict[str, list[str]] = {}
+        self._left: dict[str, list[tuple[int, str]]] = {}
         self._keys: dict[str, str] = {}
 
-    def nearest(self, kind: str, length: int) -> str:
-        """Take the unused text of that kind whose length is nearest; a seeded coin breaks ties."""
+    def nearest(self, kind: str, size: int) -> str:
+        """An unused text of that kind of the nearest size in pieces; the seed breaks ties."""
         if not self._left.get(kind):
             self._left[kind] = list(_bank()[kind])
         left = self._left[kind]
-        at = bisect.bisect_left(left, length, key=len)
-        best = min(abs(len(left[i]) - length) for i in (at - 1, at) if 0 <= i < len(left))
-        ties = [i for i, t in enumerate(left) if abs(len(t) - length) == best]
-        return left.pop(self._random.choice(ties))
+        best = min(abs(n - size) for n, _ in left)
+        at = self._random.choice([i for i, (n, _) in enumerate(left) if abs(n - size) == best])
+        return left.pop(at)[1]
 
-    def sentences(self, length: int) -> str:
-        """Whole sentences of about ``length`` characters in all, joined by spaces."""
+    def sentences(self, size: int) -> str:
+        """Whole sentences of about ``size`` pieces in all, joined by spaces."""
         parts: list[str] = []
-        remaining = length
-        while remaining > 190:  # the longest sentence of the bank
-            parts.append(self.nearest("sentences", self._random.randint(30, 150)))
-            remaining -= len(parts[-1]) + 1
-        if remaining >= 15 or not parts:
-            parts.append(self.nearest("sentences", remaining))
+        while size > 30 or not parts:  # the longest sentences of the bank have a few more
+            parts.append(self.nearest("sentences", size if size <= 38 else self._random.randint(8, 30)))
+            size -= pieces(parts[-1])
+        if size >= 5:
+            parts.append(self.nearest("sentences", size))
         return " ".join(parts)
 
     def text(self, original: str) -> str:
         """A replacement for one run of text: a sentence for sentences, a phrase for a title."""
         if len(original) > 60 or _SENTENCE_END.search(original):
-            return self.sentences(len(original))
-        return self.nearest("phrases", len(original))
+            return self.sentences(pieces(original))
+        return self.nearest("phrases", pieces(original))
 
     def key(self, original: str) -> str:
         """A replacement for a JSON key; the same key always gets the same one."""
         if original not in self._keys:
-            self._keys[original] = self.nearest("keys", len(original))
+            self._keys[original] = self.nearest("keys", pieces(original))
         return self._keys[original]
 
 
@@ -110,8 +118,8 @@ def placebo(kernel: Kernel, seed: int = 0) -> Kernel:
     """A prompt of the kernel's layout and length that says nothing about ethics.
 
     JSON keeps its structure and numbers and gets neutral keys and strings; text keeps its lines,
-    indentation and list marks. Lengths are matched in characters, which keeps the text the same
-    for every model; ``lem kernel check`` and every run report the difference in tokens.
+    indentation and list marks. Sizes are matched without a tokenizer, which keeps the text the
+    same for every model; ``lem kernel check`` and every run report the difference in tokens.
     """
     fill = _Filler(seed)
     if _is_json(kernel.text):

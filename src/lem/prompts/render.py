@@ -11,8 +11,6 @@ from lem.prompts.template import TemplateFacts, TemplateRefused
 from lem.records import Condition, Message, Placement, Probe, Record
 from lem.text import dump_json, excerpt, sha256
 
-_REMOTE = "unknown"
-
 
 class Renderer(Protocol):
     """What rendering needs of an engine."""
@@ -79,7 +77,7 @@ def plan_arms(
     for condition in conditions:
         placement, note = condition.placement, ""
         if condition.empty_system and (fallback or not facts.empty_system_differs):
-            if facts.system != _REMOTE:
+            if facts.system != "unknown":
                 notes.append(
                     f"{condition.name}: dropped; for this template it is the same prompt as "
                     "the baseline."
@@ -104,7 +102,7 @@ def render(arm: Arm, renderer: Renderer, probe: Probe) -> Rendered:
         LemError: the template refuses the messages.
     """
     messages = messages_for(arm.condition, arm.placement, probe.prompt)
-    if renderer.facts.system == _REMOTE:
+    if not renderer.facts.visible:
         text = dump_json(messages)
         return Rendered(messages=messages, text=text, sha256=sha256(text), token_ids=None)
     try:
@@ -131,7 +129,7 @@ def _prove(arm: Arm, renderer: Renderer, probe: Probe) -> None:
                 "It would break the prompt apart; nothing was run.",
                 "Remove the mark from the text.",
             )
-    if kernel is None or renderer.facts.system == _REMOTE:
+    if kernel is None or not renderer.facts.visible:
         return
     count = render(arm, renderer, probe).text.count(kernel.text)
     if count != 1:

@@ -39,10 +39,12 @@ class TemplateRefused(Exception):
 class TemplateFacts(Record):
     """What a chat template does, found by rendering sentinels."""
 
+    visible: bool = True
+    """False: a server renders out of sight, and only token counts could be looked at."""
     system: SystemRole
     """supported: in a block of its own; folded: put in front of the user's text, in the user
     turn; ignored: left out without a word; refused: an error; repeated: written more than once;
-    unknown: the server renders out of sight."""
+    unknown: could not be found out."""
     default_system: str | None = None
     """The system text that the template inserts when none is given, if it does."""
     empty_system_differs: bool = False

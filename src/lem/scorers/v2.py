@@ -11,9 +11,10 @@ Source of every term, weight, cap and threshold: `score_heuristic` in LetheanNet
 numbers below. Oddities are part of the score: most stems never match their inflected
 forms, `e.g.` needs a letter right behind it, and CR LF text has a single paragraph.
 
-How it is fast: every term begins with a whole word and a word boundary, so no term can begin
-anywhere but at a word that is the first word of some term. One pass over the words looks each
-of them up in a dictionary; only there does the signal's regular expression decide.
+How it is fast: every term begins with a whole word behind a word boundary, so a term can only
+be where such a first word (its head) stands. One pass over the text finds the heads; only there
+do the regular expressions of the terms decide. What they decide is what one slow expression per
+signal, run over the whole text, would find.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from math import inf
 from typing import NamedTuple
 
@@ -179,13 +181,13 @@ def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
 class _Lexicon(NamedTuple):
     """The term tables, ready to match."""
 
-    opener: re.Pattern[str]  # any stock opening phrase; meant for the start of the text only
-    terms: dict[str, re.Pattern[str]]  # by signal: any of its terms, boundaries included
-    heads: dict[str, tuple[str, ...]]  # first word of a term, folded: the signals that use it
+    signals: tuple[str, ...]  # the signals that count terms
+    opener: re.Pattern[str]  # any stock opening phrase; for the very start of the text only
+    head: re.Pattern[str]  # any first word of a term, in folded text
+    matchers: dict[str, list[tuple[str, re.Pattern[str]]]]  # by head: signal, its terms there
 
 
-_WORD = re.compile(r"\w+")
-_GAP = re.compile(r"\{(\d+),(\d+)\}")
+_GAP = re.compile(r"\\\{(\d+),(\d+)\\\}")  # a gap as re.escape leaves it: \{m,n\}
 
 
 @cache
@@ -193,21 +195,26 @@ def _lexicon() -> _Lexicon:
     """Read and compile the term tables, once."""
     source = resources.files(__package__).joinpath("data", "v2_lexicon.json")
     data = json.loads(source.read_text(encoding="utf-8"))
-    heads: dict[str, tuple[str, ...]] = {}
+    matchers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
     for signal, terms in data["terms"].items():
-        for head in {_WORD.findall(_fold(term))[0] for term in terms}:
-            heads[head] = (*heads.get(head, ()), signal)
+        flags = 0 if signal in data["exact_case"] else re.IGNORECASE
+        for head, group in groupby(sorted(terms, key=_head), key=_head):
+            pattern = re.compile(rf"\b{_any_of(group)}\b", flags)
+            matchers.setdefault(head, []).append((signal, pattern))
+    # Heads are grouped by first letter: the engine then drops nearly all of them at one glance.
+    by_letter = groupby(sorted(matchers), key=lambda head: head[0])
+    letters = (letter + _any_of(head[1:] for head in heads) for letter, heads in by_letter)
     return _Lexicon(
+        signals=tuple(data["terms"]),
         opener=re.compile(_any_of(data["openers"]), re.IGNORECASE),
-        terms={
-            signal: re.compile(
-                rf"\b{_any_of(terms)}\b",
-                0 if signal in data["exact_case"] else re.IGNORECASE,
-            )
-            for signal, terms in data["terms"].items()
-        },
-        heads=heads,
+        head=re.compile(rf"\b(?:{'|'.join(letters)})\b"),
+        matchers=matchers,
     )
+
+
+def _head(term: str) -> str:
+    """Return the first word of a term, folded: `i` for `I can't`, `trade` for `trade-off`."""
+    return re.split(r"\W", _fold(term), maxsplit=1)[0]
 
 
 def _any_of(terms: Iterable[str]) -> str:
@@ -215,31 +222,22 @@ def _any_of(terms: Iterable[str]) -> str:
 
     Within a signal no two terms fit at the same place, so their order does not matter.
     """
-    # Splitting at the gaps yields literal, m, n, literal, m, n, ..., literal.
-    parts = (_GAP.split(term) for term in terms)
-    return "(?:%s)" % "|".join(
-        re.escape(first)
-        + "".join(
-            f".{{{low},{high}}}{re.escape(literal)}"
-            for low, high, literal in zip(rest[::3], rest[1::3], rest[2::3], strict=True)
-        )
-        for first, *rest in parts
-    )
+    choices = (_GAP.sub(r".{\1,\2}", re.escape(term)) for term in terms)
+    return f"(?:{'|'.join(choices)})"
 
 
 def _term_spans(text: str) -> dict[str, list[Span]]:
     """Return the spans of the terms of each signal, left to right and without overlap."""
     lexicon = _lexicon()
-    signals_of = lexicon.heads.get
-    spans: dict[str, list[Span]] = {signal: [] for signal in lexicon.terms}
-    for word in _WORD.finditer(_fold(text)):
-        for signal in signals_of(word[0], ()):
+    spans: dict[str, list[Span]] = {signal: [] for signal in lexicon.signals}
+    for word in lexicon.head.finditer(_fold(text)):
+        start = word.start()
+        for signal, pattern in lexicon.matchers[word[0]]:
             found = spans[signal]
-            start = word.start()
             if found and start < found[-1][1]:
                 continue  # inside the previous match: its text is used up for this signal
-            # The words are only looked up folded; what counts is decided on the text itself.
-            if match := lexicon.terms[signal].match(text, start):
+            # Words are only looked up folded; what counts is decided on the text itself.
+            if match := pattern.match(text, start):
                 found.append(match.span())
     return spans
 

@@ -1,0 +1,321 @@
+"""llama.cpp in process: continuous batching over sequences that share the kernel's cells.
+
+For each condition the longest common prefix of its prompts (the kernel) is computed once, in
+sequence 0. Every row is a sequence of its own that shares those cells (`seq_cp` copies no data),
+adds its probe, and is refilled with the next request as soon as its answer ends.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from lem.engines._llama_model import LlamaModel
+from lem.engines.base import Meter, finished
+from lem.errors import LemError
+from lem.records import FinishReason, Request, Response, Sampling
+from lem.text import excerpt
+
+#: Tokens per decode call: long enough for full-speed matrix products, short enough that Ctrl-C
+#: is answered within about a second on a laptop.
+CHUNK = 512
+#: Rows generated together. The matrix products are at full speed from about 16 rows; from 64 on,
+#: llama.cpp's CPU attention changes to a tiled kernel that also multiplies what is masked, which
+#: for rows with long answers of their own costs more than it saves.
+DEFAULT_ROWS = 32
+#: Share of the free memory that keys and values may take.
+MEMORY_SHARE = 0.5
+#: A step decodes one token a row in a single call.
+MOST_ROWS = 256
+
+_PREFIX_SEQUENCE = 0
+
+
+@dataclasses.dataclass
+class _Row:
+    """One answer being generated."""
+
+    request: Request
+    sequence: int
+    sampler: int
+    position: int
+    """Of the next token."""
+    started: float
+    cached: int
+    last: int = -1
+    """The token sampled last, not yet decoded."""
+    tokens: list[int] = dataclasses.field(default_factory=list)
+
+
+class LlamaEngine(LlamaModel):
+    """A GGUF model that answers requests.
+
+    Args:
+        path, name: as for `LlamaModel`.
+        rows: answers generated together at most; None: as many as are useful and fit in memory.
+        threads: None: one for each core this process may use.
+    """
+
+    def __init__(
+        self, path: Path, name: str, rows: int | None = None, threads: int | None = None
+    ) -> None:
+        super().__init__(path, name)
+        self.max_rows, self.threads = rows, threads or usable_cores()
+        self._context: Any = None
+
+    def generate(self, requests: Sequence[Request], meter: Meter) -> Iterator[Response]:
+        for _, group in itertools.groupby(requests, key=lambda r: r.condition):
+            yield from self._generate_group(list(group), meter)
+
+    def close(self) -> None:
+        self._free_context()
+        super().close()
+
+    def _free_context(self) -> None:
+        if self._context:
+            self._context.close()
+            self._context = None
+
+    def _generate_group(self, group: list[Request], meter: Meter) -> Iterator[Response]:
+        """All requests of one condition: prefill what they share, then keep the rows full."""
+        prompts = [r.token_ids or [] for r in group]
+        prefix = common_prefix(prompts)
+        longest_own = max(len(p) - prefix + r.sampling.max_tokens for p, r in zip(prompts, group))
+        rows = min(len(group), self.max_rows or DEFAULT_ROWS, MOST_ROWS)
+        if self.max_rows is None:
+            rows = max(1, min(rows, self._rows_that_fit(prefix, longest_own)))
+        self._make_context(prefix + rows * longest_own, rows)
+        context = self._context
+        context.forget_all()
+        context.prefill(_PREFIX_SEQUENCE, prompts[0][:prefix], 0, want_logits=False)
+        meter.prefilled += prefix
+        unpaid = prefix  # the first row is the one the shared prefix was computed for
+
+        waiting = deque(group)
+        free = list(range(1, rows + 1))
+        fresh: list[_Row] = []  # have just sampled a token
+        active: list[_Row] = []  # wait for their next step
+        try:
+            while waiting or fresh or active:
+                for row in fresh:
+                    reason = self._finish_reason(row)
+                    if reason is None:
+                        active.append(row)
+                    else:
+                        self._free_sampler(row)
+                        context.forget(row.sequence)
+                        free.append(row.sequence)
+                        yield self._response(row, reason)
+                if waiting and free:
+                    fresh = self._admit(waiting, free, prefix, meter)
+                    fresh[0].cached -= unpaid
+                    meter.shared -= unpaid
+                    unpaid = 0
+                else:
+                    context.step(active)
+                    fresh, active = active, []
+                meter.generated += len(fresh)
+        finally:
+            for row in (*fresh, *active):
+                self._free_sampler(row)
+
+    def _admit(
+        self, waiting: deque[Request], free: list[int], prefix: int, meter: Meter
+    ) -> list[_Row]:
+        """Start the next request, together with those behind it that have the same prompt
+        (further samples of it): the prompt is computed once and its cells are shared."""
+        now = time.monotonic()
+        prompt = waiting[0].token_ids or []
+        rows: list[_Row] = []
+        while waiting and free and waiting[0].token_ids == prompt:
+            request, sequence = waiting.popleft(), free.pop()
+            if rows:
+                self._context.share(rows[0].sequence, sequence, len(prompt))
+                cached = len(prompt)
+            else:
+                self._context.share(_PREFIX_SEQUENCE, sequence, prefix)
+                self._context.prefill(sequence, prompt[prefix:], prefix, want_logits=True)
+                cached = prefix
+                meter.prefilled += len(prompt) - prefix
+            meter.shared += cached
+            rows.append(
+                _Row(
+                    request=request,
+                    sequence=sequence,
+                    sampler=make_sampler(self.lib, request.sampling, request.seed),
+                    position=len(prompt),
+                    started=now,
+                    cached=cached,
+                )
+            )
+        for row in rows:
+            row.last = self.lib.sampler_sample(row.sampler, self._context.pointer, -1)
+        return rows
+
+    def _finish_reason(self, row: _Row) -> FinishReason | None:
+        """Take in the token sampled last; say whether the answer ends with it."""
+        if self.lib.vocab_is_eog(self.vocab, row.last):
+            return "stop"
+        row.tokens.append(row.last)
+        return "length" if len(row.tokens) >= row.request.sampling.max_tokens else None
+
+    def _free_sampler(self, row: _Row) -> None:
+        if row.sampler:
+            self.lib.sampler_free(row.sampler)
+            row.sampler = 0
+
+    def _response(self, row: _Row, reason: FinishReason) -> Response:
+        return finished(
+            row.request,
+            final=self.decode(row.tokens).strip(),
+            finish_reason=reason,
+            prompt_tokens=len(row.request.token_ids or []),
+            cached_tokens=row.cached,
+            completion_tokens=len(row.tokens),
+            seconds=time.monotonic() - row.started,
+        )
+
+    def _rows_that_fit(self, prefix: int, own: int) -> int:
+        budget = free_memory() * MEMORY_SHARE / max(1, self.kv_bytes_per_token())
+        return int((budget - prefix) // max(1, own))
+
+    def _make_context(self, cells: int, rows: int) -> None:
+        """A context of at least that many cells and rows; an existing one is kept if it fits."""
+        current = self._context
+        if current and current.cells >= cells and current.rows >= rows:
+            return
+        self._free_context()
+        self._context = _Context(self, cells, rows)
+
+
+class _Context:
+    """llama.cpp's working memory: one pool of cells (keys and values) for all sequences."""
+
+    def __init__(self, engine: LlamaEngine, cells: int, rows: int) -> None:
+        self.lib, self.cells, self.rows = engine.lib, cells, rows
+        params = self.lib.context_default_params()
+        params.n_ctx = -(-cells // 256) * 256
+        params.n_batch = params.n_ubatch = CHUNK
+        params.n_seq_max = rows + 1
+        params.n_threads = params.n_threads_batch = engine.threads
+        params.flash_attn_type = 1  # on: skips masked cells, so that rows do not pay for each other
+        params.kv_unified = True  # one pool: what makes sharing a prefix free
+        self.lib.take_error()
+        self.pointer = self.lib.init_from_model(engine.pointer, params)
+        if not self.pointer or self.lib.n_seq_max(self.pointer) != rows + 1:
+            need = cells * engine.kv_bytes_per_token() / 1e9
+            raise LemError(
+                f"llama.cpp could not set up {rows} rows of {need:.1f} GB in all: "
+                f"{excerpt(self.lib.take_error(), 200)}.",
+                "No answer was generated.",
+                "Try --parallel 4, or a smaller --max-tokens.",
+            )
+        self.memory = self.lib.get_memory(self.pointer)
+        self.batch = self.lib.batch_init(CHUNK, 0, 1)
+
+    def close(self) -> None:
+        self.lib.batch_free(self.batch)
+        self.lib.free(self.pointer)
+
+    def forget_all(self) -> None:
+        self.lib.memory_seq_rm(self.memory, -1, -1, -1)
+
+    def forget(self, sequence: int) -> None:
+        self.lib.memory_seq_rm(self.memory, sequence, -1, -1)
+
+    def share(self, source: int, target: int, length: int) -> None:
+        """Let a sequence see another's first cells too. No data is copied."""
+        if length:
+            self.lib.memory_seq_cp(self.memory, source, target, 0, length)
+
+    def prefill(self, sequence: int, ids: Sequence[int], start: int, *, want_logits: bool) -> None:
+        """Compute prompt tokens of one sequence from position ``start``."""
+        for offset in range(0, len(ids), CHUNK):
+            chunk = ids[offset : offset + CHUNK]
+            last = offset + len(chunk) == len(ids)
+            for i, token in enumerate(chunk):
+                at_end = want_logits and last and i == len(chunk) - 1
+                self._put(i, token, start + offset + i, sequence, at_end)
+            self._decode(len(chunk))
+
+    def step(self, rows: Sequence[_Row]) -> None:
+        """Decode every row's last token and sample its next."""
+        for i, row in enumerate(rows):
+            self._put(i, row.last, row.position, row.sequence, True)
+            row.position += 1
+        self._decode(len(rows))
+        sample: Callable[..., int] = self.lib.sampler_sample
+        for i, row in enumerate(rows):
+            row.last = sample(row.sampler, self.pointer, i)
+
+    def _put(self, i: int, token: int, position: int, sequence: int, logits: bool) -> None:
+        batch = self.batch
+        batch.token[i], batch.pos[i] = token, position
+        batch.n_seq_id[i], batch.seq_id[i][0] = 1, sequence
+        batch.logits[i] = logits
+
+    def _decode(self, count: int) -> None:
+        self.batch.n_tokens = count
+        code = self.lib.decode(self.pointer, self.batch)
+        if code != 0:
+            raise LemError(
+                f"llama.cpp stopped with code {code}: {excerpt(self.lib.take_error(), 200)}.",
+                "The answers in progress were dropped; every finished one is kept.",
+                "Run the same command again; if it recurs, lower --parallel or --max-tokens.",
+            )
+
+
+def make_sampler(lib: Any, sampling: Sampling, seed: int) -> int:
+    """A sampler of one row: greedy at temperature 0, else temperature, top-p and a seeded draw.
+
+    Each row has its own generator, so that the rows it is batched with do not change its draws.
+    """
+    chain: int = lib.sampler_chain_init(lib.sampler_chain_default_params())
+    if sampling.temperature == 0:
+        lib.sampler_chain_add(chain, lib.sampler_init_greedy())
+        return chain
+    lib.sampler_chain_add(chain, lib.sampler_init_temp(sampling.temperature))
+    if sampling.top_p < 1:
+        lib.sampler_chain_add(chain, lib.sampler_init_top_p(sampling.top_p, 1))
+    lib.sampler_chain_add(chain, lib.sampler_init_dist(seed))
+    return chain
+
+
+def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+    """Length of the longest prefix of all prompts that leaves each at least one token.
+
+    With one prompt there is nothing to share, and the answer is 0.
+    """
+    if len(prompts) < 2:
+        return 0
+    low, high = min(prompts), max(prompts)  # in sorted order the outermost two differ first
+    length = next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(map(len, prompts)))
+    return max(0, min(length, min(map(len, prompts)) - 1))
+
+
+def usable_cores() -> int:
+    """Cores this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def free_memory() -> float:
+    """Bytes of memory that can be had without pushing others out; 4 GB where unknown."""
+    try:
+        with Path("/proc/meminfo").open(encoding="ascii") as file:
+            for line in file:
+                if line.startswith("MemAvailable:"):
+                    return float(line.split()[1]) * 1024
+    except OSError:
+        pass
+    try:
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) * 0.5
+    except (ValueError, OSError, AttributeError):
+        return 4e9
