@@ -40,9 +40,7 @@ def all_conditions(kernels: Sequence[Kernel], control_seed: int = 0) -> list[Con
                     control_of=kernel.name,
                 )
             )
-    arms.append(
-        Condition(name="one-line", kernel=one_line(), placement="system", role="control")
-    )
+    arms.append(Condition(name="one-line", kernel=one_line(), placement="system", role="control"))
     return arms
 
 

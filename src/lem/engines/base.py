@@ -72,6 +72,7 @@ def finished(
     cached_tokens: int | None,
     completion_tokens: int | None,
     seconds: float,
+    reasoning: str | None = None,
 ) -> Response:
     """The response record of a request, stamped now."""
     return Response(
@@ -80,6 +81,7 @@ def finished(
         condition=request.condition,
         sample=request.sample,
         final=final,
+        reasoning=reasoning,
         finish_reason=finish_reason,
         prompt_tokens=prompt_tokens,
         cached_tokens=cached_tokens,

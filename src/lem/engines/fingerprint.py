@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -37,8 +38,7 @@ def file_sha256(path: Path) -> str:
     with real.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     known[str(real)] = [*mark, digest]
-    try:
+    # A cache folder that cannot be written costs a second reading, nothing else.
+    with contextlib.suppress(LemError):
         write_atomic(memory, json.dumps(known, indent=0))
-    except LemError:
-        pass  # a cache folder that cannot be written costs a second reading, nothing else
     return digest

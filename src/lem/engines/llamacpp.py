@@ -118,7 +118,8 @@ class LlamaEngine(LlamaModel):
                     meter.shared -= unpaid
                     unpaid = 0
                 else:
-                    context.step(active)
+                    if active:
+                        context.step(active)
                     fresh, active = active, []
                 meter.generated += len(fresh)
         finally:
@@ -287,7 +288,7 @@ def make_sampler(lib: Any, sampling: Sampling, seed: int) -> int:
     return chain
 
 
-def common_prefix(prompts: Sequence[Sequence[int]]) -> int:
+def common_prefix(prompts: Sequence[list[int]]) -> int:
     """Length of the longest prefix of all prompts that leaves each at least one token.
 
     With one prompt there is nothing to share, and the answer is 0.

@@ -75,7 +75,9 @@ class _Filler:
         """Whole sentences of about ``size`` pieces in all, joined by spaces."""
         parts: list[str] = []
         while size > 30 or not parts:  # the longest sentences of the bank have a few more
-            parts.append(self.nearest("sentences", size if size <= 38 else self._random.randint(8, 30)))
+            parts.append(
+                self.nearest("sentences", size if size <= 38 else self._random.randint(8, 30))
+            )
             size -= pieces(parts[-1])
         if size >= 5:
             parts.append(self.nearest("sentences", size))

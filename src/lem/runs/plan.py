@@ -78,9 +78,7 @@ def _requests(
     made = []
     for sample in range(samples):
         seed = request_seed(sampling.seed, probe.id, sample)
-        key = request_key(
-            engine.info, rendered.text, rendered.token_ids, sampling, seed, sample
-        )
+        key = request_key(engine.info, rendered.text, rendered.token_ids, sampling, seed, sample)
         here = f"{probe.id} under {arm.condition.name}"
         if key in places:
             raise LemError(

@@ -3,13 +3,13 @@
 Fourteen counts (stock refusals, paragraphs, Markdown, word lists, question marks, ...) are
 weighted, capped and added up. The result says how an answer is worded and laid out. It does not
 say whether the answer is true, safe, kind or wise: shuffling all its words leaves the score
-almost unchanged, and a page of keywords beats any good short reply. It is kept because the
-published results are stated in it, and it agrees with them digit for digit.
+almost unchanged, and a page of keywords scores above every published answer. It is kept because
+the published results are stated in it; the tests hold it to the original's numbers exactly.
 
 Source of every term, weight, cap and threshold: `score_heuristic` in LetheanNetwork/LEM,
 `scripts/ab_test.py`, revision 7bea00a (EUPL-1.2). The terms are in `data/v2_lexicon.json`, the
-numbers below. Oddities are part of the score: most stems never match their inflected
-forms, `e.g.` needs a letter right behind it, and CR LF text has a single paragraph.
+numbers below. Oddities are part of the score: a stem never matches its inflected forms, `e.g.`
+needs a letter or digit right behind it, and CR LF text has a single paragraph.
 
 How it is fast: every term begins with a whole word behind a word boundary, so a term can only
 be where such a first word (its head) stands. One pass over the text finds the heads; only there
@@ -147,7 +147,7 @@ def evidence(text: str) -> dict[str, list[Span]]:
 # Each pattern begins with a plain character, a set of characters, or a choice of plain
 # characters: the regex engine then skips ahead to the next candidate, which is about three times
 # faster than trying every position. This is why the boundary in front of a capital or a digit is
-# looked up behind that character, and why `#{1,3}` is written out.
+# looked up behind that character, and why `[*_]{1,2}` and `#{1,3}` are written out.
 
 _CREATIVE = re.compile(r"\n\n|\.\.\.|\u2014|\*[*_]?\w|_[*_]?\w|>\s|##?#?\s|\|")
 _CAPITALISED = re.compile(r"[A-Z](?<=\b[A-Z])(?<!\. [A-Z])[a-z]{2,}\b")
