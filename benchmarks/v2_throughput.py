@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
-from lem.scorers import score
+from lem.scorers.v2 import score
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "specs" / "v2" / "golden_corpus_dev.jsonl"

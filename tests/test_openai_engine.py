@@ -14,9 +14,9 @@ import httpx
 import pytest
 
 from lem.conditions import all_conditions, choose
-from lem.engines import EngineOptions, _openai_stream, resolve
+from lem.engines import EngineOptions, _openai_wire, resolve
 from lem.engines.base import Meter
-from lem.engines.openai import OpenAIEngine
+from lem.engines.openai import OpenAIEngine, _Work
 from lem.errors import LemError
 from lem.kernels import load_kernel, one_line
 from lem.probes import load_probes
@@ -43,8 +43,8 @@ PARTS = ("cause", "consequence", "fix")
 
 @pytest.fixture(autouse=True)
 def quick_and_keyed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No waiting between attempts; a key that must never be seen; no proxies."""
-    monkeypatch.setattr(_openai_stream, "BACKOFF", 0.001)
+    """No waiting between attempts; a key that must never be seen."""
+    monkeypatch.setattr(_openai_wire, "BACKOFF", 0.001)
     monkeypatch.setenv("LEM_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
@@ -113,7 +113,8 @@ def llama_url(model: Path) -> Iterator[str]:
     params = xllamacpp.CommonParams()
     params.model.path = str(model)
     params.n_parallel, params.n_ctx = 2, 2 * 4096
-    params.cpuparams.n_threads = 2
+    # One thread: two that wait for each other crawl when the machine is busy.
+    params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.verbosity, params.warmup, params.cache_ram_mib = 0, False, 0
     server = xllamacpp.Server(params)
     yield f"{server.listening_address}/v1"
@@ -560,6 +561,14 @@ def test_strange_text_is_kept_and_crashes_nothing() -> None:
     assert json.loads(response.model_dump_json())["final"] == response.final
 
 
+def test_lines_do_not_depend_on_how_the_stream_was_cut() -> None:
+    raw = "data: é\u2028\x85\r\n\ndata: [DONE]".encode()
+    whole = ["data: é\u2028\x85".encode(), b"", b"data: [DONE]"]
+    for size in range(1, len(raw) + 1):
+        chunks = [raw[i : i + size] for i in range(0, len(raw), size)]
+        assert list(_openai_wire._lines(chunks)) == whole
+
+
 def test_lone_surrogate_in_a_prompt_is_sent_as_a_question_mark() -> None:
     with Server() as server:
         answers(server, [request("a\ud800b")])
@@ -586,20 +595,24 @@ def test_retry_after_is_honoured() -> None:
 
 
 def test_retry_after_reads_dates_and_is_capped() -> None:
-    read = _openai_stream._retry_after
+    read = _openai_wire._retry_after
     assert read("9999") == read("Fri, 01 Jan 2100 00:00:00 GMT") == 60
     assert read("Fri, 01 Jan 2010 00:00:00 GMT") == read("-3") == 0
     assert read("soon") is read("nan") is read(None) is None
 
 
 def test_silence_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_openai_stream, "TIMEOUT", httpx.Timeout(0.2))
+    monkeypatch.setattr(_openai_wire, "TIMEOUT", httpx.Timeout(0.1))
     over = threading.Event()
     meter = Meter()
-    response = one(lambda _: over.wait(5) and None, says(), meter=meter)
-    over.set()
-    assert response.final == "Yes."
+
+    def silence(_: object) -> None:
+        over.wait(5)
+
+    assert one(silence, says(), meter=meter).final == "Yes."
     assert meter.retries == 1
+    assert "did not answer in time" in refuses(lambda: one(silence)).cause
+    over.set()
 
 
 @pytest.mark.parametrize(
@@ -662,17 +675,17 @@ def test_lasting_trouble_is_told(trouble: Step, attempts: int, told: str) -> Non
 
 def test_one_failure_does_not_stop_the_others() -> None:
     def chat(body: Body) -> Step:
-        bad = body["messages"][0]["content"] in ("1", "4")
+        bad = body["messages"][0]["content"] in ("1", "3", "4", "6")
         return status(400, {"error": "cannot"}) if bad else says()
 
     with Server(chat) as server:
         engine = OpenAIEngine("m", server.url, concurrency=1)
         got: list[str] = []
-        round_ = engine.generate([request(str(i)) for i in range(6)], Meter())
+        round_ = engine.generate([request(str(i)) for i in range(8)], Meter())
         error = refuses(lambda: got.extend(r.probe for r in round_))
         engine.close()
-    assert got == ["0", "2", "3", "5"]
-    assert "2 of 6 requests failed" in error.consequence
+    assert got == ["0", "2", "5", "7"]
+    assert "4 of 8 requests failed" in error.consequence
     assert "not sent" not in error.consequence
 
 
@@ -689,6 +702,21 @@ def test_three_failures_in_a_row_stop_the_sending() -> None:
     assert got == ["0", "1"]
     assert len(server.bodies) == 5
     assert "3 of 9 requests failed, and 4 were not sent" in error.consequence
+
+
+def test_giving_up_is_for_good() -> None:
+    work = _Work([request(str(i)) for i in range(9)])
+    failure = LemError("a", "b", "c")
+    late = work.next()
+    for _ in range(3):
+        assert work.next()
+        work.failed(failure)
+    assert work.next() is None
+    assert late
+    answer = one(says())
+    work.succeeded(answer)
+    assert work.next() is None
+    assert work.done.get() == answer
 
 
 def test_engine_is_made_from_the_command_line() -> None:
@@ -738,7 +766,7 @@ def test_requests_are_in_flight_together_and_never_more_than_allowed() -> None:
     assert most == 2
 
 
-def hanging(server: Server, gone: threading.Event, first_byte: bool) -> Callable[[Body], Step]:
+def hanging(gone: threading.Event, first_byte: bool) -> Callable[[Body], Step]:
     """Answers the question "quick"; everything else hangs, and notes when the client leaves."""
 
     def step(handler: Any) -> None:
@@ -759,7 +787,7 @@ def threads_at_work() -> list[str]:
 @pytest.mark.parametrize("first_byte", [True, False])
 def test_closing_early_ends_the_requests_in_flight(first_byte: bool) -> None:
     server, gone = Server(), threading.Event()
-    server.chat = hanging(server, gone, first_byte)
+    server.chat = hanging(gone, first_byte)
     with server:
         engine = OpenAIEngine("m", server.url, concurrency=2)
         round_ = engine.generate([request(q) for q in ("quick", "a", "b", "c")], Meter())
@@ -778,7 +806,7 @@ def test_closing_early_ends_the_requests_in_flight(first_byte: bool) -> None:
 
 
 def test_closing_early_does_not_wait_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_openai_stream, "BACKOFF", 30.0)
+    monkeypatch.setattr(_openai_wire, "BACKOFF", 30.0)
 
     def chat(body: Body) -> Step:
         return says() if body["messages"][0]["content"] == "quick" else status(503, "")
@@ -798,7 +826,7 @@ def test_closing_early_does_not_wait_for_the_next_attempt(monkeypatch: pytest.Mo
 
 def test_interrupt_from_the_keyboard_is_answered_fast() -> None:
     server, gone = Server(), threading.Event()
-    server.chat = hanging(server, gone, first_byte=True)
+    server.chat = hanging(gone, first_byte=True)
     with server:
         engine = OpenAIEngine("m", server.url, concurrency=2)
         round_ = engine.generate([request("a"), request("b")], Meter())

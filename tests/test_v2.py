@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from lem.scorers import COUNTS, LABEL, VERSION, V2Score, evidence, score, v2
+from lem.scorers import v2
+from lem.scorers.v2 import COUNTS, LABEL, VERSION, V2Score, evidence, score
 
 ROOT = Path(__file__).parents[1]
 OWN_VECTORS = ROOT / "tests" / "data" / "v2_golden_own_dev.jsonl"

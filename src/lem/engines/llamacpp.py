@@ -1,8 +1,9 @@
 """llama.cpp in process: continuous batching over sequences that share the kernel's cells.
 
-For each condition the longest common prefix of its prompts (the kernel) is computed once, in
-sequence 0. Every row is a sequence of its own that shares those cells (`seq_cp` copies no data),
-adds its probe, and is refilled with the next request as soon as its answer ends.
+For each condition the longest common prefix of its prompts (the kernel) is computed once, in a
+sequence of its own. Every row is another sequence that shares those cells (`seq_cp` copies no
+data), adds its probe, and is refilled with the next request as soon as its answer ends: of the
+same condition or of the next, so that long answers at the end of a condition do not run alone.
 """
 
 from __future__ import annotations
@@ -34,7 +35,24 @@ MEMORY_SHARE = 0.5
 #: A step decodes one token a row in a single call.
 MOST_ROWS = 256
 
-_PREFIX_SEQUENCE = 0
+#: Conditions that may be under way at a time: the one that is ending and the one that begins.
+_OPEN_GROUPS = 2
+
+
+@dataclasses.dataclass
+class _Group:
+    """The requests of one condition, and the prefix they share."""
+
+    waiting: deque[Request]
+    prefix: int
+    """Length of the longest common prefix, in tokens."""
+    own: int
+    """Most tokens that one request adds to it: the rest of its prompt, and its answer."""
+    sequence: int = -1
+    """That holds the prefix while the group is open."""
+    running: int = 0
+    unpaid: int = 0
+    """Prefix tokens computed but not yet put down to a response."""
 
 
 @dataclasses.dataclass
@@ -42,6 +60,7 @@ class _Row:
     """One answer being generated."""
 
     request: Request
+    group: _Group
     sequence: int
     sampler: int
     position: int
@@ -70,8 +89,41 @@ class LlamaEngine(LlamaModel):
         self._context: Any = None
 
     def generate(self, requests: Sequence[Request], meter: Meter) -> Iterator[Response]:
-        for _, group in itertools.groupby(requests, key=lambda r: r.condition):
-            yield from self._generate_group(list(group), meter)
+        groups = deque(
+            _group(list(same)) for _, same in itertools.groupby(requests, key=lambda r: r.condition)
+        )
+        rows = self._make_context(groups, len(requests))
+        prefix_sequences = list(range(_OPEN_GROUPS))
+        free = list(range(_OPEN_GROUPS, _OPEN_GROUPS + rows))
+        opened: deque[_Group] = deque()  # in order; only the last can have requests waiting
+        fresh: list[_Row] = []  # have just sampled a token
+        active: list[_Row] = []  # wait for their next step
+        try:
+            while groups or opened:
+                for row in fresh:
+                    reason = self._finish_reason(row)
+                    if reason is None:
+                        active.append(row)
+                    else:
+                        self._retire(row, free)
+                        yield self._response(row, reason)
+                for group in [g for g in opened if not g.waiting and not g.running]:
+                    self._context.forget(group.sequence)
+                    prefix_sequences.append(group.sequence)
+                    opened.remove(group)
+                if free and groups and prefix_sequences and not (opened and opened[-1].waiting):
+                    opened.append(groups.popleft())
+                    self._open(opened[-1], prefix_sequences.pop(), meter)
+                if free and opened and opened[-1].waiting:
+                    fresh = self._admit(opened[-1], free, meter)
+                else:
+                    if active:
+                        self._context.step(active)
+                    fresh, active = active, []
+                meter.generated += len(fresh)
+        finally:
+            for row in (*fresh, *active):
+                self._free_sampler(row)
 
     def close(self) -> None:
         self._free_context()
@@ -82,72 +134,37 @@ class LlamaEngine(LlamaModel):
             self._context.close()
             self._context = None
 
-    def _generate_group(self, group: list[Request], meter: Meter) -> Iterator[Response]:
-        """All requests of one condition: prefill what they share, then keep the rows full."""
-        prompts = [r.token_ids or [] for r in group]
-        prefix = common_prefix(prompts)
-        longest_own = max(len(p) - prefix + r.sampling.max_tokens for p, r in zip(prompts, group))
-        rows = min(len(group), self.max_rows or DEFAULT_ROWS, MOST_ROWS)
-        if self.max_rows is None:
-            rows = max(1, min(rows, self._rows_that_fit(prefix, longest_own)))
-        self._make_context(prefix + rows * longest_own, rows)
-        context = self._context
-        context.forget_all()
-        context.prefill(_PREFIX_SEQUENCE, prompts[0][:prefix], 0, want_logits=False)
-        meter.prefilled += prefix
-        unpaid = prefix  # the first row is the one the shared prefix was computed for
+    def _open(self, group: _Group, sequence: int, meter: Meter) -> None:
+        """Compute what the prompts of a condition have in common."""
+        group.sequence, group.unpaid = sequence, group.prefix
+        prefix = (group.waiting[0].token_ids or [])[: group.prefix]
+        self._context.prefill(sequence, prefix, 0, want_logits=False)
+        meter.prefilled += group.prefix
 
-        waiting = deque(group)
-        free = list(range(1, rows + 1))
-        fresh: list[_Row] = []  # have just sampled a token
-        active: list[_Row] = []  # wait for their next step
-        try:
-            while waiting or fresh or active:
-                for row in fresh:
-                    reason = self._finish_reason(row)
-                    if reason is None:
-                        active.append(row)
-                    else:
-                        self._free_sampler(row)
-                        context.forget(row.sequence)
-                        free.append(row.sequence)
-                        yield self._response(row, reason)
-                if waiting and free:
-                    fresh = self._admit(waiting, free, prefix, meter)
-                    fresh[0].cached -= unpaid
-                    meter.shared -= unpaid
-                    unpaid = 0
-                else:
-                    if active:
-                        context.step(active)
-                    fresh, active = active, []
-                meter.generated += len(fresh)
-        finally:
-            for row in (*fresh, *active):
-                self._free_sampler(row)
-
-    def _admit(
-        self, waiting: deque[Request], free: list[int], prefix: int, meter: Meter
-    ) -> list[_Row]:
+    def _admit(self, group: _Group, free: list[int], meter: Meter) -> list[_Row]:
         """Start the next request, together with those behind it that have the same prompt
         (further samples of it): the prompt is computed once and its cells are shared."""
         now = time.monotonic()
-        prompt = waiting[0].token_ids or []
+        prompt = group.waiting[0].token_ids or []
         rows: list[_Row] = []
-        while waiting and free and waiting[0].token_ids == prompt:
-            request, sequence = waiting.popleft(), free.pop()
+        while group.waiting and free and group.waiting[0].token_ids == prompt:
+            request, sequence = group.waiting.popleft(), free.pop()
             if rows:
                 self._context.share(rows[0].sequence, sequence, len(prompt))
                 cached = len(prompt)
             else:
-                self._context.share(_PREFIX_SEQUENCE, sequence, prefix)
-                self._context.prefill(sequence, prompt[prefix:], prefix, want_logits=True)
-                cached = prefix
-                meter.prefilled += len(prompt) - prefix
+                self._context.share(group.sequence, sequence, group.prefix)
+                self._context.prefill(
+                    sequence, prompt[group.prefix :], group.prefix, want_logits=True
+                )
+                cached = group.prefix - group.unpaid
+                meter.prefilled += len(prompt) - group.prefix
+                group.unpaid = 0
             meter.shared += cached
             rows.append(
                 _Row(
                     request=request,
+                    group=group,
                     sequence=sequence,
                     sampler=make_sampler(self.lib, request.sampling, request.seed),
                     position=len(prompt),
@@ -157,6 +174,7 @@ class LlamaEngine(LlamaModel):
             )
         for row in rows:
             row.last = self.lib.sampler_sample(row.sampler, self._context.pointer, -1)
+        group.running += len(rows)
         return rows
 
     def _finish_reason(self, row: _Row) -> FinishReason | None:
@@ -165,6 +183,12 @@ class LlamaEngine(LlamaModel):
             return "stop"
         row.tokens.append(row.last)
         return "length" if len(row.tokens) >= row.request.sampling.max_tokens else None
+
+    def _retire(self, row: _Row, free: list[int]) -> None:
+        self._free_sampler(row)
+        self._context.forget(row.sequence)
+        free.append(row.sequence)
+        row.group.running -= 1
 
     def _free_sampler(self, row: _Row) -> None:
         if row.sampler:
@@ -182,17 +206,29 @@ class LlamaEngine(LlamaModel):
             seconds=time.monotonic() - row.started,
         )
 
-    def _rows_that_fit(self, prefix: int, own: int) -> int:
-        budget = free_memory() * MEMORY_SHARE / max(1, self.kv_bytes_per_token())
-        return int((budget - prefix) // max(1, own))
-
-    def _make_context(self, cells: int, rows: int) -> None:
-        """A context of at least that many cells and rows; an existing one is kept if it fits."""
+    def _make_context(self, groups: Sequence[_Group], requests: int) -> int:
+        """Set up memory for these groups; returns the number of rows. A context that is large
+        enough is kept."""
+        prefixes = sum(sorted((g.prefix for g in groups), reverse=True)[:_OPEN_GROUPS])
+        own = max((g.own for g in groups), default=1)
+        rows = min(requests, self.max_rows or DEFAULT_ROWS, MOST_ROWS)
+        if self.max_rows is None:
+            budget = free_memory() * MEMORY_SHARE / max(1, self.kv_bytes_per_token())
+            rows = max(1, min(rows, int((budget - prefixes) // own)))
+        cells = prefixes + rows * own
         current = self._context
-        if current and current.cells >= cells and current.rows >= rows:
-            return
-        self._free_context()
-        self._context = _Context(self, cells, rows)
+        if not (current and current.cells >= cells and current.rows >= rows):
+            self._free_context()
+            self._context = _Context(self, cells, rows)
+        self._context.forget_all()
+        return rows
+
+
+def _group(requests: list[Request]) -> _Group:
+    prompts = [r.token_ids or [] for r in requests]
+    prefix = common_prefix(prompts)
+    own = max(len(p) - prefix + r.sampling.max_tokens for p, r in zip(prompts, requests))
+    return _Group(waiting=deque(requests), prefix=prefix, own=own)
 
 
 class _Context:
@@ -203,13 +239,13 @@ class _Context:
         params = self.lib.context_default_params()
         params.n_ctx = -(-cells // 256) * 256
         params.n_batch = params.n_ubatch = CHUNK
-        params.n_seq_max = rows + 1
+        params.n_seq_max = rows + _OPEN_GROUPS
         params.n_threads = params.n_threads_batch = engine.threads
         params.flash_attn_type = 1  # on: skips masked cells, so that rows do not pay for each other
         params.kv_unified = True  # one pool: what makes sharing a prefix free
         self.lib.take_error()
         self.pointer = self.lib.init_from_model(engine.pointer, params)
-        if not self.pointer or self.lib.n_seq_max(self.pointer) != rows + 1:
+        if not self.pointer or self.lib.n_seq_max(self.pointer) != rows + _OPEN_GROUPS:
             need = cells * engine.kv_bytes_per_token() / 1e9
             raise LemError(
                 f"llama.cpp could not set up {rows} rows of {need:.1f} GB in all: "

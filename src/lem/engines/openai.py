@@ -8,26 +8,23 @@ is found out by counting tokens.
 from __future__ import annotations
 
 import concurrent.futures
-import dataclasses
 import datetime
-import difflib
 import queue
 import re
 import threading
-import urllib.parse
 from collections import deque
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
-import httpx
-
-from lem.engines._openai_stream import Address, Rejected, Reply, Stopped, Tally, Wire
+from lem.engines._openai_answer import Rejected, Reply
+from lem.engines._openai_server import identify, json_object, notes_on
+from lem.engines._openai_wire import Address, Stopped, Tally, Wire
 from lem.engines.base import Meter, finished
 from lem.errors import LemError
 from lem.prompts import FROZEN_DATE, TemplateFacts, TemplateRefused, inspect_template
 from lem.records import EngineInfo, Message, Request, Response, Sampling
-from lem.text import excerpt, sha256
+from lem.text import sha256
 
 #: Requests in flight where the server does not say how many it works on.
 DEFAULT_CONCURRENCY = 8
@@ -56,27 +53,9 @@ _EXTRA: dict[str, dict[str, Any]] = {
 }
 #: Fields that a server may do without; the answers stay what they are.
 _DISPENSABLE = ("stream_options", "seed")
-#: What of llama.cpp's description of a model pins its weights.
-_META = ("vocab_type", "n_vocab", "n_ctx_train", "n_embd", "n_params", "size", "ftype")
 
 _SENTINEL_WORDS = 60
 _STOPPED = "Nothing was run."
-
-Kind = Literal["llama.cpp", "vLLM", "unknown"]
-
-
-@dataclasses.dataclass(frozen=True)
-class Server:
-    """What a server tells about itself and its model."""
-
-    kind: Kind
-    version: str
-    fingerprint: dict[str, Any]
-    context_length: int | None = None
-    slots: int | None = None
-    template: str | None = None
-    """Of a server that also renders and tokenizes for us; else None."""
-    bos_token: str = ""
 
 
 class OpenAIEngine:
@@ -109,7 +88,7 @@ class OpenAIEngine:
             model=name,
             fingerprint=self.server.fingerprint,
             context_length=self.server.context_length,
-            notes=_notes(self.server),
+            notes=notes_on(self.server),
         )
         self._lock = threading.Lock()
         self._refused: set[str] = set()
@@ -130,7 +109,7 @@ class OpenAIEngine:
             raise TemplateRefused("this server renders out of sight")
         body = {"model": self.name, "messages": list(messages)}
         response = self._wire.call(f"{self.address.root}/apply-template", body)
-        prompt = _object(response).get("prompt")
+        prompt = json_object(response).get("prompt")
         if not isinstance(prompt, str):
             raise TemplateRefused(self._wire.said(response))
         return prompt
@@ -203,6 +182,8 @@ class OpenAIEngine:
                 "Restart the server with its standard chat template and without options that "
                 "change prompts.",
             )
+        if used is None and asked is not None:
+            used = len(asked)
         if used is not None:
             cached = min(reply.cached_tokens or 0, used)
             tally.add(prefilled=used - cached, shared=cached)
@@ -211,7 +192,7 @@ class OpenAIEngine:
             final=reply.final,
             reasoning=reply.reasoning,
             finish_reason=reply.finish_reason,
-            prompt_tokens=used if asked is None else len(asked),
+            prompt_tokens=used,
             cached_tokens=reply.cached_tokens,
             completion_tokens=reply.completion_tokens,
             seconds=reply.seconds,
@@ -265,7 +246,7 @@ class OpenAIEngine:
             return known
         body = {"model": self.name, "content": text, "add_special": add, "parse_special": special}
         response = self._wire.call(f"{self.address.root}/tokenize", body)
-        ids = _object(response).get("tokens")
+        ids = json_object(response).get("tokens")
         if not (isinstance(ids, list) and all(isinstance(i, int) for i in ids)):
             raise LemError(
                 f"The server {self.address.shown} gave no tokens: {self._wire.said(response)}.",
@@ -322,12 +303,12 @@ class _Work:
         self.done: queue.SimpleQueue[Response | None] = queue.SimpleQueue()
         self._waiting, self._total = deque(requests), len(requests)
         self._failures: list[LemError] = []
-        self._in_a_row = 0
+        self._in_a_row, self._given_up = 0, False
         self._lock = threading.Lock()
 
     def next(self) -> Request | None:
         with self._lock:
-            if not self._waiting or self._in_a_row >= FAILURES_IN_A_ROW:
+            if not self._waiting or self._given_up:
                 return None
             return self._waiting.popleft()
 
@@ -340,6 +321,8 @@ class _Work:
         with self._lock:
             self._failures.append(error)
             self._in_a_row += 1
+            if self._in_a_row >= FAILURES_IN_A_ROW:
+                self._given_up = True  # for good, even if one in flight still succeeds
 
     def raise_failure(self) -> None:
         """The first error, with how many there were."""
@@ -354,167 +337,3 @@ class _Work:
             f"{missing}. {first.consequence} Every answer finished before is kept.",
             f"{first.fix} Then run the same command again: it makes only what is missing.",
         )
-
-
-def identify(wire: Wire, name: str) -> Server:
-    """Find out what a server is and whether it has the model.
-
-    Raises:
-        LemError: it cannot be reached, is no such server, or does not have the model.
-    """
-    entries = _listed_models(wire)
-    owners = {entry.get("owned_by") for entry in entries}
-    entry = next((e for e in entries if name in _names(e)), None)
-    props = _props(wire, name, owners)
-    is_llama = props is not None or "llamacpp" in owners
-    if entry is None and is_llama and len(entries) < 2:
-        entry = entries[0] if entries else {}  # it serves its one model under any name
-    if entry is None and entries:
-        _no_such_model(wire, name, [n for e in entries for n in _names(e)])
-    if is_llama:
-        return _llama_server(wire, name, entry or {}, props or {})
-    if "vllm" in owners:
-        return _vllm_server(wire, name, entry or {})
-    pins = {"server": "unknown", "base_url": wire.address.shown, "name": name}
-    context = (entry or {}).get("max_model_len") or (entry or {}).get("context_length")
-    return Server("unknown", "", pins, context if isinstance(context, int) else None)
-
-
-def _listed_models(wire: Wire) -> list[dict[str, Any]]:
-    """What /models lists; nothing where the server has no such page."""
-    response = wire.get(f"{wire.address.base}/models")
-    shown, status = wire.address.shown, response.status_code
-    if status in (404, 405, 501):
-        return []
-    said = wire.said(response)
-    if status in (401, 403):
-        raise wire.address.wants_key(status, said)
-    if response.is_redirect:
-        to = wire.address.quote(response.headers.get("location", "elsewhere"))
-        raise LemError(
-            f"The server {shown} sends its visitors to {to}.",
-            _STOPPED,
-            "Give the address it points to, as --base-url.",
-        )
-    if not response.is_success:
-        raise LemError(
-            f"The server {shown} answered {status} when asked for its models: {said}.",
-            f"It is not ready. {_STOPPED}",
-            "Wait until it has loaded the model, then run the same command again.",
-        )
-    try:
-        value = response.json()
-    except (ValueError, RecursionError):
-        raise LemError(
-            f"{shown}/models is not the model list of a server, but {said}.",
-            f"It cannot be asked there. {_STOPPED}",
-            f"The address probably lacks /v1: try --base-url {shown}/v1",
-        ) from None
-    listed = value.get("data") if isinstance(value, dict) else value
-    return [e for e in listed if isinstance(e, dict)] if isinstance(listed, list) else []
-
-
-def _props(wire: Wire, name: str, owners: set[Any]) -> dict[str, Any] | None:
-    """llama.cpp's description of itself; None where the server has none."""
-    if "vllm" in owners:
-        return None
-    # The model is named for a server that has several.
-    url = f"{wire.address.root}/props?{urllib.parse.urlencode({'model': name})}"
-    if "llamacpp" in owners:
-        props = _object(wire.call(url))
-    else:
-        try:
-            props = _object(wire.get(url))
-        except LemError:
-            return None
-    return props if isinstance(props.get("default_generation_settings"), dict) else None
-
-
-def _names(entry: dict[str, Any]) -> list[str]:
-    aliases = entry.get("aliases")
-    names = [entry.get("id"), *(aliases if isinstance(aliases, list) else [])]
-    return [n for n in names if isinstance(n, str)]
-
-
-def _no_such_model(wire: Wire, name: str, names: list[str]) -> None:
-    def unlike(other: str) -> float:
-        return -difflib.SequenceMatcher(None, name.lower(), other.lower()).ratio()
-
-    names = sorted(dict.fromkeys(names), key=unlike)
-    if not names:
-        return
-    more = f", and {len(names) - 10} more" if len(names) > 10 else ""
-    raise LemError(
-        f"The server {wire.address.shown} has no model {excerpt(name)!r}.",
-        _STOPPED,
-        f"It has: {', '.join(excerpt(n, 80) for n in names[:10])}{more}.",
-    )
-
-
-def _llama_server(wire: Wire, name: str, entry: dict[str, Any], props: dict[str, Any]) -> Server:
-    meta = entry.get("meta") if isinstance(entry.get("meta"), dict) else {}
-    template = props.get("chat_template")
-    build, path = props.get("build_info"), props.get("model_path")
-    context = props.get("default_generation_settings", {}).get("n_ctx") or (meta or {}).get("n_ctx")
-    slots = props.get("total_slots")
-    renders = isinstance(template, str) and template and _renders(wire, name)
-    return Server(
-        kind="llama.cpp",
-        version=excerpt(build) if isinstance(build, str) else "",
-        fingerprint={
-            "server": "llama.cpp",
-            "name": name,
-            # The folder is the server's own affair.
-            "file": excerpt(re.split(r"[/\\]", path)[-1], 200) if isinstance(path, str) else None,
-            "template_sha256": sha256(template) if isinstance(template, str) else None,
-            **{key: meta[key] for key in _META if meta and key in meta},
-        },
-        context_length=context if isinstance(context, int) and context > 0 else None,
-        slots=slots if isinstance(slots, int) else None,
-        template=template if renders else None,
-        bos_token=props["bos_token"] if isinstance(props.get("bos_token"), str) else "",
-    )
-
-
-def _renders(wire: Wire, name: str) -> bool:
-    """Whether the server is recent enough to render for us."""
-    body = {"model": name, "messages": [{"role": "user", "content": "x"}]}
-    response = wire.call(f"{wire.address.root}/apply-template", body)
-    return response.status_code not in (404, 405, 501)
-
-
-def _vllm_server(wire: Wire, name: str, entry: dict[str, Any]) -> Server:
-    told = _object(wire.call(f"{wire.address.root}/version"))
-    context = entry.get("max_model_len")
-    told_of = {key: entry.get(key) for key in ("root", "parent")}
-    pins = {key: excerpt(v, 200) for key, v in told_of.items() if isinstance(v, str)}
-    return Server(
-        kind="vLLM",
-        version=excerpt(str(told.get("version", ""))),
-        fingerprint={"server": "vLLM", "name": name, **pins},
-        context_length=context if isinstance(context, int) else None,
-    )
-
-
-def _notes(server: Server) -> list[str]:
-    notes = [
-        "The server does not tell its weights' hash: other weights under the same name would "
-        "not be noticed."
-    ]
-    if not server.template:
-        notes.append("The server renders prompts out of sight: they were not checked.")
-    elif re.search(r"strftime_now|date_string", server.template):
-        notes.append(
-            "The chat template may write the server's date, which cannot be frozen: on another "
-            "day the prompts are others."
-        )
-    return notes
-
-
-def _object(response: httpx.Response) -> dict[str, Any]:
-    """The JSON object of a success; empty where it is none."""
-    try:
-        value = response.json() if response.is_success else None
-    except (ValueError, RecursionError):
-        value = None
-    return value if isinstance(value, dict) else {}

@@ -1,4 +1,4 @@
-"""Talking to one OpenAI-compatible server: requests, event streams, and trying again."""
+"""The connection to one OpenAI-compatible server: address, key, requests, trying again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import contextlib
 import dataclasses
 import datetime
 import email.utils
+import functools
 import json
 import os
 import random
 import socket
+import ssl
 import threading
 import time
 import urllib.parse
@@ -19,13 +21,19 @@ from typing import Any, TypeVar
 
 import httpx
 
+from lem.engines._openai_answer import (
+    PASSING,
+    UNANSWERED,
+    Collected,
+    Fault,
+    Rejected,
+    Reply,
+    message_of,
+)
 from lem.engines.base import Meter
 from lem.errors import LemError
-from lem.records import FinishReason
 from lem.text import excerpt, printable
 
-#: Attempts at one request, and at one that the server answered with nonsense.
-TRIES, TRIES_NONSENSE = 5, 2
 #: Seconds before the second attempt; doubled for each further one.
 BACKOFF = 0.5
 LONGEST_BACKOFF = 30.0
@@ -35,44 +43,13 @@ TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 #: For the first questions, which a living server answers at once.
 SHORT_TIMEOUT = httpx.Timeout(10.0, connect=5.0)
 
-PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 KEY_VARIABLES = ("LEM_API_KEY", "OPENAI_API_KEY")
-
-_FINISH: dict[str, FinishReason] = {
-    **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
-    **dict.fromkeys(("length", "max_tokens"), "length"),
-    "content_filter": "filtered",
-}
-_UNANSWERED = "The request was not answered."
 
 T = TypeVar("T")
 
 
 class Stopped(Exception):
     """The requests under way were called off by our own side."""
-
-
-class Rejected(LemError):
-    """The server understood a request and will not do it; asking again would not help."""
-
-    def __init__(self, cause: str, fix: str, status: int, said: str) -> None:
-        super().__init__(cause, _UNANSWERED, fix)
-        self.status, self.said = status, said
-
-
-class Fault(Exception):
-    """Trouble that another attempt may mend.
-
-    Args:
-        cause: a sentence without its full stop.
-        fix: for when it does not mend.
-        tries: attempts in all.
-        wait: seconds that the server asked for.
-    """
-
-    def __init__(self, cause: str, fix: str, tries: int = TRIES, wait: float | None = None) -> None:
-        super().__init__(cause)
-        self.cause, self.fix, self.tries, self.wait = cause, fix, tries, wait
 
 
 @dataclasses.dataclass(frozen=True)
@@ -159,20 +136,6 @@ class Tally:
             self._meter.retries += retries
 
 
-@dataclasses.dataclass(frozen=True)
-class Reply:
-    """What one streamed answer came to."""
-
-    final: str
-    reasoning: str | None
-    finish_reason: FinishReason
-    prompt_tokens: int | None
-    cached_tokens: int | None
-    completion_tokens: int | None
-    seconds: float
-    """Of the attempt that succeeded."""
-
-
 class Wire:
     """Connections to one server. Many threads may use it; one may call everything off."""
 
@@ -184,6 +147,7 @@ class Wire:
         self._client = httpx.Client(
             headers=headers,
             timeout=TIMEOUT,
+            verify=_certificates(),
             # Servers drop idle connections after 5 seconds and more: be the first to let go.
             limits=httpx.Limits(max_connections=connections, keepalive_expiry=3.0),
             # A proxy named in the environment is for the world outside.
@@ -271,7 +235,7 @@ class Wire:
             except Fault as fault:
                 if number >= fault.tries:
                     raise LemError(
-                        f"{fault.cause} ({number} attempts).", _UNANSWERED, fault.fix
+                        f"{fault.cause} ({number} attempts).", UNANSWERED, fault.fix
                     ) from None
                 pause = fault.wait
             if pause is None:
@@ -281,7 +245,7 @@ class Wire:
             self._stopped.wait(pause)
 
     def _chat_once(self, body: dict[str, Any], tally: Tally) -> Reply:
-        got = _Collected(self.address)
+        got = Collected(self.address)
         began = time.monotonic()
         try:
             try:
@@ -297,7 +261,7 @@ class Wire:
             tally.add(generated=reply.completion_tokens - got.pieces)
         return reply
 
-    def _read_stream(self, body: dict[str, Any], got: _Collected, tally: Tally) -> None:
+    def _read_stream(self, body: dict[str, Any], got: Collected, tally: Tally) -> None:
         with (
             self._transport(),
             self._client.stream(
@@ -358,7 +322,7 @@ class Wire:
             if "<html" in response.text[:1000].lower():
                 return "a web page"
             return self.address.quote(response.text) or "nothing"
-        return self.address.quote(_message(value))
+        return self.address.quote(message_of(value))
 
     def _refusal(self, response: httpx.Response) -> Exception:
         """The exception for a status that is not a success."""
@@ -378,123 +342,10 @@ class Wire:
         return Rejected(f"The server {shown} answered {status}: {said}.", fix, status, said)
 
 
-class _Collected:
-    """What has come of one answer so far."""
-
-    def __init__(self, address: Address) -> None:
-        self.address = address
-        self.finish: str | None = None
-        self.done = self.is_stream = False
-        self.pieces = 0
-        self._content: list[str] = []
-        self._reasoning: list[str] = []
-        self._usage: dict[str, Any] = {}
-        self._timings: dict[str, Any] = {}
-        self._events = 0
-
-    def take(self, line: bytes) -> bool:
-        """Take in one line of the stream; says whether text came with it.
-
-        Raises:
-            Fault: the server tells of an error, or the line makes no sense.
-            Rejected: an error that will come again.
-        """
-        field, _, value = line.partition(b":")
-        value = value.strip()
-        if field not in (b"data", b"error") or not value:
-            return False  # a comment that keeps the connection alive, an event's name, its end
-        self._events += 1
-        if value == b"[DONE]":
-            self.done = True
-            return False
-        try:
-            chunk = json.loads(value.decode("utf-8", "replace"))
-        except (ValueError, RecursionError):
-            chunk = None
-        if not isinstance(chunk, dict):
-            shown = self.address.quote(value.decode("utf-8", "replace"), 60)
-            raise self.nonsense(f"an event that is not a JSON object: {shown!r}")
-        if field == b"error" or chunk.get("error"):
-            raise self._told_error(chunk.get("error") or chunk)
-        return self._take_chunk(chunk)
-
-    def _take_chunk(self, chunk: dict[str, Any]) -> bool:
-        for name in ("usage", "timings"):
-            if isinstance(chunk.get(name), dict):
-                setattr(self, f"_{name}", chunk[name])
-        choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices else None
-        if not isinstance(choice, dict) or choice.get("index") not in (0, None):
-            return False
-        if isinstance(choice.get("finish_reason"), str) and choice["finish_reason"]:
-            self.finish = choice["finish_reason"]
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            return False
-        text, thought = delta.get("content"), delta.get("reasoning_content")
-        if thought is None:
-            thought = delta.get("reasoning")
-        for piece, pieces in ((text, self._content), (thought, self._reasoning)):
-            if isinstance(piece, str):
-                pieces.append(piece)
-            elif piece is not None:
-                raise self.nonsense("a piece of the answer that is not a text")
-        if text or thought:
-            self.pieces += 1
-        return bool(text or thought)
-
-    def reply(self, seconds: float) -> Reply:
-        """The answer, if it is complete.
-
-        Raises:
-            Fault: it is not.
-            LemError: it ended for a reason that is not known.
-        """
-        if self.finish is None:
-            raise self._unfinished()
-        if self.finish not in _FINISH:
-            raise LemError(
-                f"The server {self.address.shown} ended an answer for the reason "
-                f"{self.address.quote(self.finish, 40)!r}, which is not known.",
-                "It cannot be told whether the answer is complete; it was not kept.",
-                "Please report this with the name and version of the server.",
-            )
-        cached = _count(self._usage, "prompt_tokens_details", "cached_tokens")
-        return Reply(
-            final=_text(self._content),
-            reasoning=_text(self._reasoning) or None,
-            finish_reason=_FINISH[self.finish],
-            prompt_tokens=_count(self._usage, "prompt_tokens"),
-            cached_tokens=_count(self._timings, "cache_n") if cached is None else cached,
-            completion_tokens=_count(self._usage, "completion_tokens"),
-            seconds=seconds,
-        )
-
-    def nonsense(self, what: str) -> Fault:
-        return Fault(
-            f"The server {self.address.shown} sent {what}",
-            "Check with its documentation that it streams chat completions at this address.",
-            tries=TRIES_NONSENSE,
-        )
-
-    def _unfinished(self) -> Fault:
-        if self.done:
-            return self.nonsense("an answer that ends without a finish reason")
-        if self._events or self.is_stream:
-            return Fault(
-                f"The server {self.address.shown} broke an answer off",
-                "See the server's own log; it may be out of memory or be restarting.",
-            )
-        return self.nonsense("a body that is not a stream of events")
-
-    def _told_error(self, error: Any) -> Exception:
-        said = self.address.quote(_message({"error": error}))
-        status = error.get("code") if isinstance(error, dict) else None
-        cause = f"The server {self.address.shown} broke an answer off: {said}"
-        if isinstance(status, int) and 400 <= status < 500 and status not in PASSING:
-            fix = "Change what the message names: a setting, or the length of a prompt."
-            return Rejected(f"{cause}.", fix, status, said)
-        return Fault(cause, "See the server's own log.")
+@functools.cache
+def _certificates() -> ssl.SSLContext:
+    """Read once: that takes longer than asking a server its first questions."""
+    return httpx.create_ssl_context()
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -505,27 +356,6 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
         for line in whole:
             yield line.rstrip(b"\r")
     yield rest.rstrip(b"\r")
-
-
-def _text(pieces: list[str]) -> str:
-    """Joined and stripped; halves of a UTF-16 pair sent apart are put together, lone ones become
-    U+FFFD."""
-    joined = "".join(pieces)
-    return joined.encode("utf-16", "surrogatepass").decode("utf-16", "replace").strip()
-
-
-def _count(value: Any, *path: str) -> int | None:
-    for name in path:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
-
-
-def _message(value: Any) -> str:
-    """The sentence in a server's JSON error, in the shapes that are about."""
-    for name in ("error", "message", "detail"):
-        if isinstance(value, dict) and value.get(name):
-            value = value[name]
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
 def _retry_after(header: str | None) -> float | None:

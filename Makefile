@@ -1,0 +1,44 @@
+# make demo   run a real A/B on the built-in model
+# make test   pass the tests (format, lint, types, layers, docs in step, behaviour)
+# make check  the quick half of the tests
+# make bench  the benchmarks (about 15 minutes on 2 cores)
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench docs clean
+
+demo: $(VENV)/.demo
+	$(BIN)/lem ab --max-tokens 256
+
+test: $(VENV)/.test check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/.test
+	$(BIN)/python benchmarks/v2_throughput.py
+	$(BIN)/python benchmarks/ab_speed.py
+
+docs: $(VENV)/.test
+	$(BIN)/python docs/make_cli.py
+
+$(VENV)/.demo: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lem needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[llama]'
+	touch $@
+
+$(VENV)/.test: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "lem needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ...")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@ $(VENV)/.demo
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
