@@ -11,9 +11,7 @@ from conftest import REPOSITORY
 
 def test_rooms_import_downwards_only():
     done = subprocess.run(
-        [sys.executable, "-m", "importlinter.cli", "lint"]
-        if False
-        else [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

@@ -52,7 +52,7 @@ def test_the_kernel_is_computed_once_a_condition(engine, short):
         prompts = [r.token_ids for r in plan.requests if r.condition == arm.condition.name]
         shared += common_prefix(prompts) * (len(prompts) - 1)
     every = sum(len(r.token_ids) for r in plan.requests)
-    assert meter.prefilled == every - shared and meter.shared == shared > every / 3
+    assert meter.prefilled == every - shared and meter.shared == shared > every / 5
     assert sum(r.cached_tokens for r in responses) == shared
     assert all(r.prompt_tokens > r.cached_tokens >= 0 for r in responses)
     assert all(r.completion_tokens == 12 or r.finish_reason == "stop" for r in responses)

@@ -31,9 +31,10 @@ IGNORES = CHATML.replace("{% for m in messages %}", "{% for m in messages if m.r
 DATED = (  # as Llama 3.1
     "<|h|>system\nToday Date: {{ strftime_now('%d %b %Y') }}\n\n"
     "{% if messages[0].role == 'system' %}{{ messages[0].content }}"
-    "{% set messages = messages[1:] %}{% endif %}<|e|>{% for m in messages %}<|h|>{{ m.role }}\n{{ m.content }}<|e|>{% endfor %}"
+    "{% set messages = messages[1:] %}{% endif %}<|e|>"
+    "{% for m in messages %}<|h|>{{ m.role }}\n{{ m.content }}<|e|>{% endfor %}"
 )
-REPEATS = "{{ messages[0].content }}" + CHATML
+REPEATS = "{{ messages[0].content if messages[0].role == 'system' }}" + CHATML
 
 
 def facts(source):

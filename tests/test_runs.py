@@ -1,10 +1,10 @@
 """The durable store, resume, the manifest, and the published file."""
 
 import json
-import os
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,7 +94,7 @@ def test_a_full_disk_loses_nothing_that_was_finished(tmp_path):
     """A real refusal by the kernel: the file may not grow beyond a limit."""
     code = f"""
 import resource, signal, sys
-sys.path.insert(0, {os.path.dirname(__file__)!r})
+sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_runs import plain
 from lem.runs import ResponseStore
@@ -228,7 +228,5 @@ def test_samples_are_averaged_within_a_probe(tmp_path):
     for r in result.responses:
         by_probe.setdefault((r.probe, r.condition), set()).add(r.seed)
     assert all(len(seeds) == 3 for seeds in by_probe.values())  # each sample its own seed
-    arms = {
-        s for (p, c), s in ((k, frozenset(v)) for k, v in by_probe.items()) if p.startswith("P01")
-    }
+    arms = {frozenset(v) for (probe, _), v in by_probe.items() if probe.startswith("P01")}
     assert len(arms) == 1  # and the arms of a probe the same ones
