@@ -44,7 +44,7 @@ class Tally:
         self._tokens += response.completion_tokens or 0
 
     def line(self) -> str:
-        """``143 tok/s · 61 % shared · 3 cut · 2:10 left``."""
+        """``143 tok/s · 61% of prompts shared · 3 cut · ETA 2:10``."""
         meter = self.meter
         parts = [f"{meter.generated / max(meter.seconds, 1e-3):.0f} tok/s"]
         parts.append(f"{meter.shared_share:.0%} of prompts shared")
@@ -56,13 +56,13 @@ class Tally:
         return " · ".join(parts)
 
     def _seconds_left(self) -> float | None:
-        """From the tokens that the answers so far had on average, at the rate so far."""
-        answered = self.done - self.before
+        """From the tokens that the answers so far had on average, at the rate so far. Short
+        answers end first, so it errs on the hopeful side."""
+        answered, asked = self.done - self.before, self.total - self.before
         if not answered or not self.meter.generated:
             return None
-        rate = self.meter.generated / self.meter.seconds
-        expected = self._tokens / answered * (self.total - self.before)
-        return max(0.0, expected - self.meter.generated) / rate
+        left = self._tokens / answered * asked - self.meter.generated
+        return max(0.0, left) * self.meter.seconds / self.meter.generated
 
 
 class BarWatcher:
@@ -76,7 +76,7 @@ class BarWatcher:
     def start(self, total: int, done: int, meter: Counts) -> None:
         self._tally = Tally(total, done, meter)
         self._progress = Progress(
-            BarColumn(bar_width=18),
+            BarColumn(bar_width=10),
             MofNCompleteColumn(),
             _TallyColumn(self._tally),
             console=self._console,

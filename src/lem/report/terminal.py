@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lem.report.summary import Contrast, Summary
-from lem.report.verdict import interval, is_shown, verdict
+from lem.report.verdict import interval, is_shown, number, verdict
 from lem.text import excerpt, printable
 
 
@@ -26,7 +26,7 @@ def print_summary(summary: Summary, console: Console) -> None:
         arms.add_row(
             excerpt(arm.name, 15),
             str(arm.probes),
-            f"{arm.mean:.1f}",
+            number(arm.mean),
             _difference(contrast),
             _moves(contrast),
             f"{arm.words:.0f}",
@@ -73,10 +73,10 @@ def _domains(summary: Summary) -> Table:
     for domain, means in summary.domains.items():
         base = means.get(summary.reference)
         row = [excerpt(domain, 22), str(summary.domain_probes[domain])]
-        row.append("" if base is None else f"{base:.1f}")
+        row.append("" if base is None else number(base))
         for name in kernels[:3]:
             own = means.get(name)
-            row.append("" if own is None or base is None else f"{own - base:+.1f}")
+            row.append("" if own is None or base is None else number(own - base, "+"))
         table.add_row(*row)
     return table
 

@@ -39,12 +39,14 @@ def verdict(summary: Summary) -> str:
 def interval(effect: PairedEffect) -> str:
     """``+1.9 (0.4 to 3.4)``."""
     if effect.low is None or effect.high is None:
-        return f"{_signed(effect.mean)} (no interval at n = 1)"
-    return f"{_signed(effect.mean)} ({_signed(effect.low)} to {_signed(effect.high)})"
+        return f"{number(effect.mean, '+')} (no interval at n = 1)"
+    low, high = number(effect.low, "+"), number(effect.high, "+")
+    return f"{number(effect.mean, '+')} ({low} to {high})"
 
 
-def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
+def number(value: float, sign: str = "") -> str:
+    """One decimal, a true minus sign, no negative zero; ``sign="+"`` marks positive ones too."""
+    text = f"{value:{sign}.1f}"
     return ("0.0" if float(text) == 0 else text).replace("-", "−")
 
 
