@@ -14,7 +14,7 @@ from lem.report.terminal import print_answer, print_summary
 from lem.text import excerpt, printable
 
 
-def make(arms, n=21, finish="stop", domain="D"):
+def make(arms, n=21, finish="stop", domain="D", loops=False):
     """A summary from {arm: list of n scores}."""
     probes = [Probe(id=f"P{i}", domain=domain, prompt="?", set="S", cluster="c") for i in range(n)]
     roles = {"baseline": "baseline", "json": "kernel", "txt": "kernel"}
@@ -51,6 +51,7 @@ def make(arms, n=21, finish="stop", domain="D"):
         conditions=conditions,
         responses=responses,
         scores=scores,
+        repetitive=set(scores) if loops else (),
     )
 
 
@@ -92,6 +93,8 @@ def test_holm_guards_the_family():
 def test_truncation_and_lack_of_arms_are_said():
     cut = verdict(make({"baseline": BASE, "json": moved(0, 1)}, finish="length"))
     assert "42 of 42 answers were cut off at 64 tokens" in cut
+    loops = verdict(make({"baseline": BASE, "json": moved(0, 1)}, loops=True))
+    assert "42 of 42 answers repeat themselves" in loops and "repeat" not in cut
     assert "Nothing is compared" in verdict(make({"baseline": BASE}))
     one = verdict(make({"baseline": [1.0], "json": [2.0]}, n=1))
     assert "nothing can be concluded" in one
@@ -100,12 +103,12 @@ def test_truncation_and_lack_of_arms_are_said():
 @pytest.mark.parametrize("domain", ["Identity", "A \x1b[31mvery long domain name that goes on"])
 def test_tables_fit_80_columns_and_are_clean(domain):
     names = ["baseline", "json", "txt", "baseline-empty", "placebo-json", "shuffled-json"]
-    arms = {name: moved(-12.34 * i, 50) for i, name in enumerate(names)}
+    arms = {name: moved(-12.34 * i, 50) * 5 for i, name in enumerate(names)}
     out = io.StringIO()
-    print_summary(make(arms, domain=domain), Console(file=out, width=80))
+    print_summary(make(arms, n=105, domain=domain), Console(file=out, width=80))
     assert all(len(line) <= 80 for line in out.getvalue().splitlines())
     assert "\x1b" not in out.getvalue()
-    assert "…" not in out.getvalue().partition("v2 = style")[0].replace(" …", "")
+    assert "…" not in out.getvalue().partition("v2 = style")[0]
 
 
 HOSTILE = (

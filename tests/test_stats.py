@@ -41,7 +41,8 @@ def test_edges():
     assert (one.n, one.low, one.p, one.mde, one.better) == (1, None, None, None, 1)
     still = paired_effect([0.0, 0.0, 0.0])
     assert (still.p, still.d_z, still.same, still.sign_p) == (1.0, 0.0, 3, 1.0)
-    assert paired_effect([1.0, 1.0]).p is None
+    constant = paired_effect([1.0, 1.0])
+    assert (constant.p, constant.d_z) == (0.0, None)
     assert paired_effect([0.5, -0.5, 0.51, -0.51]).same == 2  # the threshold itself is "same"
     for bad in ([], [float("nan")]):
         with pytest.raises(ValueError):

@@ -155,6 +155,7 @@ def _derive(
         conditions=[arm.condition for arm in plan.arms],
         responses=responses,
         scores={key: score.lek_score for key, score in scored.items()},
+        repetitive={key for key, score in scored.items() if score.counts["degeneration"]},
     )
     effects = {**summary.to_json(), "verdict": verdict(summary)}
     write_atomic(folder / "effects.json", dump_json(effects, indent=1) + "\n")

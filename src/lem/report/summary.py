@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from lem.records import Condition, Probe, Response
@@ -33,6 +33,8 @@ class ArmSummary:
     truncated: int
     """Answers cut off at max_tokens."""
     empty: int
+    repetitive: int
+    """Answers of which the scorer says that they repeat themselves."""
     other: int
     """Answers withheld by the server, or whose end is unknown."""
 
@@ -87,12 +89,14 @@ def summarise(
     conditions: Sequence[Condition],
     responses: Sequence[Response],
     scores: Mapping[str, float],
+    repetitive: Collection[str] = (),
 ) -> Summary:
     """Compute the summary.
 
     Args:
         conditions: in order; the baseline, or where there is none the first, is the reference.
         scores: response key -> score.
+        repetitive: keys of the responses that repeat themselves.
     """
     by_arm: dict[str, list[Response]] = {c.name: [] for c in conditions}
     for response in responses:
@@ -115,7 +119,7 @@ def summarise(
         max_tokens=max_tokens,
         temperature=temperature,
         reference=reference,
-        arms=[_arm(c, by_arm[c.name], means[c.name]) for c in conditions],
+        arms=[_arm(c, by_arm[c.name], means[c.name], repetitive) for c in conditions],
         contrasts=contrasts,
         domains={domain: _domain_means(domain, probes, means) for domain in domains},
         domain_probes={d: sum(p.domain == d for p in probes) for d in domains},
@@ -154,7 +158,10 @@ def _contrast(
 
 
 def _arm(
-    condition: Condition, answers: Sequence[Response], means: Mapping[str, float]
+    condition: Condition,
+    answers: Sequence[Response],
+    means: Mapping[str, float],
+    repetitive: Collection[str],
 ) -> ArmSummary:
     words = mean_by((r.probe, float(len(r.final.split()))) for r in answers)
     return ArmSummary(
@@ -166,5 +173,6 @@ def _arm(
         words=statistics.fmean(words.values()) if words else 0.0,
         truncated=sum(r.finish_reason == "length" for r in answers),
         empty=sum(not r.final.strip() for r in answers),
+        repetitive=sum(r.key in repetitive for r in answers),
         other=sum(r.finish_reason not in ("stop", "length") for r in answers),
     )

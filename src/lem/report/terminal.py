@@ -13,23 +13,24 @@ from lem.text import excerpt, printable
 
 def print_summary(summary: Summary, console: Console) -> None:
     """The arms, the domains, and the verdict."""
-    arms = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    arms.add_column("condition", no_wrap=True, overflow="ellipsis", max_width=15)
+    arms = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    arms.add_column("condition", no_wrap=True, overflow="ellipsis", max_width=14)
     for name in ("n", "v2"):
         arms.add_column(name, justify="right", no_wrap=True)
     arms.add_column(f"− {summary.reference} (95 %)", no_wrap=True)
     arms.add_column("↑/=/↓", justify="right", no_wrap=True)
-    for name in ("words", "cut", "empty"):
+    for name in ("words", "loops", "cut", "empty"):
         arms.add_column(name, justify="right", no_wrap=True)
     for arm in summary.arms:
         contrast = summary.contrast(arm.name)
         arms.add_row(
-            excerpt(arm.name, 15),
+            excerpt(arm.name, 14),
             str(arm.probes),
             number(arm.mean),
             _difference(contrast),
             _moves(contrast),
             f"{arm.words:.0f}",
+            str(arm.repetitive),
             str(arm.truncated),
             str(arm.empty),
         )
@@ -38,7 +39,8 @@ def print_summary(summary: Summary, console: Console) -> None:
         Text(
             "v2 = style and format index, mean over probes. Brackets: 95 % interval of the mean "
             "paired difference; * = kernel arm with p < 0.05 after Holm. ↑/=/↓ = probes more than "
-            "0.5 above, within, below. cut = stopped at the token limit.",
+            "0.5 above, within, below. loops = answers in which v2 finds under half of the words "
+            "distinct. cut = stopped at the token limit.",
             style="dim",
         )
     )
@@ -51,7 +53,7 @@ def print_summary(summary: Summary, console: Console) -> None:
 def _difference(contrast: Contrast | None) -> Text:
     if contrast is None:
         return Text("")
-    return Text(interval(contrast.effect) + (" *" if is_shown(contrast) else ""))
+    return Text(interval(contrast.effect, "[{}, {}]") + (" *" if is_shown(contrast) else ""))
 
 
 def _moves(contrast: Contrast | None) -> str:

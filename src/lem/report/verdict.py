@@ -36,12 +36,12 @@ def verdict(summary: Summary) -> str:
     )
 
 
-def interval(effect: PairedEffect) -> str:
-    """``+1.9 (0.4 to 3.4)``."""
+def interval(effect: PairedEffect, form: str = "({} to {})") -> str:
+    """``+1.9 (+0.4 to +3.4)``."""
     if effect.low is None or effect.high is None:
         return f"{number(effect.mean, '+')} (no interval at n = 1)"
     low, high = number(effect.low, "+"), number(effect.high, "+")
-    return f"{number(effect.mean, '+')} ({low} to {high})"
+    return f"{number(effect.mean, '+')} {form.format(low, high)}"
 
 
 def number(value: float, sign: str = "") -> str:
@@ -88,10 +88,13 @@ def _content(summary: Summary, kernels: list[str]) -> str:
 def _limits(summary: Summary) -> str:
     answers = sum(a.answers for a in summary.arms)
     cut = sum(a.truncated for a in summary.arms)
-    cut_text = (
-        f" {cut} of {answers} answers were cut off at {summary.max_tokens} tokens and are scored "
-        "unfinished."
-        if cut
-        else ""
-    )
-    return f"v2 counts wording and layout, so none of this is evidence about ethics.{cut_text}"
+    loops = sum(a.repetitive for a in summary.arms)
+    said = ["v2 counts wording and layout, so none of this is evidence about ethics."]
+    if cut:
+        said.append(
+            f"{cut} of {answers} answers were cut off at {summary.max_tokens} tokens and are "
+            "scored unfinished."
+        )
+    if loops > answers / 10:
+        said.append(f"{loops} of {answers} answers repeat themselves: the score follows that.")
+    return " ".join(said)

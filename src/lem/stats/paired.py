@@ -26,10 +26,11 @@ class PairedEffect:
     """Two-sided t interval of the mean at ``level``."""
     level: float
     p: float | None
-    """Two-sided paired t test. None below n = 2, and where all differences are the same non-zero
-    number, which leaves no noise to test against."""
+    """Two-sided paired t test; None below n = 2. Where all differences are the same number, the
+    limit of vanishing noise: 1 if that number is 0, else 0."""
     d_z: float | None
-    """Standardised effect mean / sd (Cohen's d for paired data)."""
+    """Standardised effect mean / sd (Cohen's d for paired data); None where sd is 0 and mean is
+    not."""
     median: float
     better: int
     same: int
@@ -74,8 +75,8 @@ def paired_effect(
         if error > 0:
             p = 2 * float(special.stdtr(n - 1, -abs(mean) / error))
             d_z = mean / sd
-        elif mean == 0:
-            p, d_z = 1.0, 0.0
+        else:
+            p, d_z = (1.0, 0.0) if mean == 0 else (0.0, None)
     return PairedEffect(
         n=n,
         mean=mean,
