@@ -62,6 +62,12 @@ def test_kernel_and_probes(tmp_path):
     assert "P20" in lem("probes", "list", cwd=tmp_path).stdout
 
 
+def test_kernel_check_refuses_what_does_not_fit(tmp_path):
+    (tmp_path / "long.txt").write_text("Be good to everyone. " * 60_000)
+    done = lem("kernel", "check", "--kernel", "k=long.txt", "--model", "echo", cwd=tmp_path)
+    assert done.returncode == 2 and "the model's context 1048576" in done.stderr
+
+
 BAD = [
     (["--prompts", "none.json"], "No such probe set"),
     (["--prompts", "empty.json"], "holds no probes"),

@@ -15,7 +15,7 @@ import click
 #: Verb -> (module, one line of help).
 VERBS = {
     "ab": ("lem.cli.ab", "A/B-test a model: no kernel, JSON kernel, text kernel, controls."),
-    "show": ("lem.cli.show", "Show the answers of a run side by side, or its summary again."),
+    "show": ("lem.cli.show", "Show the answers of a run side by side."),
     "kernel": ("lem.cli.kernel", "Show and check kernels and the controls made from them."),
     "probes": ("lem.cli.probes", "List, show and check probe sets."),
 }

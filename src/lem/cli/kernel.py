@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import click
@@ -64,10 +62,11 @@ def show(name: str | None, kernels: tuple[str, ...], seed: int) -> None:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 def check(kernels: tuple[str, ...], seed: int, model: str | None, as_json: bool) -> None:
-    """Check kernels and their controls: sizes, hashes, axioms, ethics words, tokens.
+    """Check kernels and their controls: sizes, hashes, ethics words, tokens.
 
-    Exits with 2 if a placebo holds ethics words, or differs from its kernel by more than 5 % in
-    length (in tokens with --model, else in words, digits and marks).
+    Exits with 2 if a kernel does not fit the context of --model, if a placebo holds ethics words,
+    or if it differs from its kernel by more than 5 % in length (in tokens with --model, else in
+    words, digits and marks).
     """
     findings = _findings(_arms(kernels, seed), model)
     if as_json:
@@ -88,16 +87,13 @@ def check(kernels: tuple[str, ...], seed: int, model: str | None, as_json: bool)
     if broken:
         raise LemError(
             "; ".join(broken),
-            "Such an arm would not control for what it is meant to.",
-            "Try another --seed, or remove unusual markup from the kernel.",
+            "Such an arm could not be run, or would not control for what it is meant to.",
+            "Shorten the kernel, try another --seed, or remove unusual markup from it.",
         )
 
 
 def _arms(kernels: tuple[str, ...], seed: int) -> list[Condition]:
     named = [parse_kernel_option(k) for k in kernels] or list(BUILT_IN.items())
-    for i, (name, where) in enumerate(named):
-        if where in BUILT_IN and not Path(where).exists():
-            named[i] = (name, BUILT_IN[where])
     return all_conditions([load_kernel(name, where) for name, where in named], seed)
 
 
@@ -116,20 +112,31 @@ def _findings(arms: list[Condition], model: str | None) -> list[dict[str, Any]]:
     try:
         with_kernel = [a for a in arms if a.kernel]
         lengths = {a.name: measure(a.kernel.text) for a in with_kernel if a.kernel}
-        return [_finding(a, a.kernel, lengths, PLACEBO_TOLERANCE) for a in with_kernel if a.kernel]
+        context = engine.info.context_length if engine else None
+        return [
+            _finding(a, a.kernel, lengths, PLACEBO_TOLERANCE, context)
+            for a in with_kernel
+            if a.kernel
+        ]
     finally:
         if engine:
             engine.close()
 
 
 def _finding(
-    arm: Condition, kernel: Kernel, lengths: dict[str, int], tolerance: float
+    arm: Condition,
+    kernel: Kernel,
+    lengths: dict[str, int],
+    tolerance: float,
+    context: int | None,
 ) -> dict[str, Any]:
     original = lengths.get(arm.control_of or "")
     off = lengths[arm.name] / original - 1 if original else None
     placebo = arm.name.startswith("placebo-")
     words = ethics_words(kernel.text)
     problems = []
+    if context is not None and lengths[arm.name] >= context:
+        problems.append(f"has {lengths[arm.name]} tokens, the model's context {context}")
     if placebo and words:
         problems.append(f"holds ethics words ({', '.join(sorted(set(words))[:5])})")
     if placebo and off is not None and abs(off) > tolerance:
@@ -142,15 +149,6 @@ def _finding(
         "length": lengths[arm.name],
         "ethics_words": len(words),
         "length_vs_kernel": off,
-        "json": _is_json(kernel.text),
         "sha256": kernel.sha256,
         "problems": problems,
     }
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except ValueError:
-        return False
-    return True

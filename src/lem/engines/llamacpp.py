@@ -23,12 +23,12 @@ from lem.errors import LemError
 from lem.records import FinishReason, Request, Response, Sampling
 from lem.text import excerpt
 
-#: Tokens per decode call: long enough for full-speed matrix products, short enough that Ctrl-C
-#: is answered within about a second on a laptop.
+#: Tokens per decode call: long enough for full-speed matrix products, short enough that Ctrl-C is
+#: answered soon (512 tokens take about two seconds for a 135M model on 2 cores).
 CHUNK = 512
-#: Rows generated together. The matrix products are at full speed from about 16 rows; from 64 on,
-#: llama.cpp's CPU attention changes to a tiled kernel that also multiplies what is masked, which
-#: for rows with long answers of their own costs more than it saves.
+#: Rows generated together. From 64 rows on, llama.cpp's CPU attention changes to a tiled kernel
+#: that also multiplies what is masked, and each row reads the masks of all others' own tokens.
+#: Measured: docs/experiments.md.
 DEFAULT_ROWS = 32
 #: Share of the free memory that keys and values may take.
 MEMORY_SHARE = 0.5

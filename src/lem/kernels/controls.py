@@ -18,8 +18,6 @@ from collections.abc import Callable
 from lem.kernels.load import data_text, make_kernel
 from lem.records import Kernel
 
-CONTROLS = ("placebo", "shuffled", "one-line")
-
 _JSON_STRING = re.compile(r'"(?:[^"\\]|\\.)*"(\s*:)?')
 # A text line: indentation and list or heading marks stay, the rest is replaced.
 _TEXT_LINE = re.compile(r"^([^\S\n]*(?:[-*+#>]+[^\S\n]+|\d+[.)][^\S\n]+)?)(\S.*?)([^\S\n]*)$", re.M)

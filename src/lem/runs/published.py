@@ -9,6 +9,7 @@ from typing import Any
 
 from lem.errors import LemError
 from lem.records import Probe, Response
+from lem.stats import paired_effect
 from lem.text import dump_json, write_atomic
 
 Heuristic = Mapping[str, int | float]
@@ -133,14 +134,15 @@ def _condition_summaries(
             for p in probes
             if (p.id, name) in score and (p.id, conditions[0]) in score
         ]
+        effect = paired_effect(pairs, tie=CHANGED) if pairs else None
         summaries.append(
             {
                 "name": name,
                 "avg_lek": round(_mean(own), 2),
-                "improved": sum(d > CHANGED for d in pairs),
-                "regressed": sum(d < -CHANGED for d in pairs),
-                "unchanged": sum(abs(d) <= CHANGED for d in pairs),
-                "delta_vs_baseline": round(_mean(pairs), 2),
+                "improved": effect.better if effect else 0,
+                "regressed": effect.worse if effect else 0,
+                "unchanged": effect.same if effect else 0,
+                "delta_vs_baseline": round(effect.mean, 2) if effect else 0.0,
             }
         )
     return summaries
