@@ -228,3 +228,31 @@ def test_samples_are_averaged_within_a_probe(tmp_path):
     assert all(len(seeds) == 3 for seeds in by_probe.values())  # each sample its own seed
     arms = {frozenset(v) for (probe, _), v in by_probe.items() if probe.startswith("P01")}
     assert len(arms) == 1  # and the arms of a probe the same ones
+
+
+def test_a_log_may_hold_any_unicode(tmp_path):
+    """A line separator inside an answer is no end of line, and a lone surrogate is no crash."""
+    record = {
+        "type": "probe",
+        "id": "P1",
+        "category": "c",
+        "prompt": "Why?",
+        "conditions": {"baseline": {"response": "one\u2028two\x85three \ud800."}},
+    }
+    log = tmp_path / "old.jsonl"
+    log.write_text(
+        json.dumps(record, ensure_ascii=False).replace("\ud800", "\\ud800") + "\n", encoding="utf-8"
+    )
+    probes = tmp_path / "probes.jsonl"
+    probes.write_text(
+        json.dumps({"id": "P1", "domain": "d", "prompt": "Why?\u2028Now?"}, ensure_ascii=False)
+        + "\n"
+        + json.dumps({"id": "P2", "domain": "d", "prompt": "How?"})
+        + "\n",
+        encoding="utf-8",
+    )
+    experiment = Experiment(
+        model=f"replay:{log}", probes=str(probes), conditions=["baseline"], limit=1
+    )
+    result = run_ab(experiment, folder=tmp_path / "run")
+    assert [r.final for r in result.responses] == ["one\u2028two\x85three \ufffd."]

@@ -20,6 +20,7 @@ _ESCAPES = re.compile(
     r"|\x1b[ -/]*[0-~]"
 )
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def printable(text: str) -> str:
@@ -30,7 +31,12 @@ def printable(text: str) -> str:
     """
     text = _ESCAPES.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
     text = _CONTROLS.sub("\ufffd", text)
-    return text.encode("utf-8", "replace").decode("utf-8")
+    return storable(text)
+
+
+def storable(text: str) -> str:
+    """Text that UTF-8 can hold: lone surrogates become U+FFFD."""
+    return text if text.isascii() else _SURROGATES.sub("\ufffd", text)
 
 
 def excerpt(text: str, width: int = 60) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from lem.prompts import Renderer
 from lem.records import EngineInfo, FinishReason, Request, Response
+from lem.text import storable
 
 
 @dataclasses.dataclass
@@ -74,13 +75,16 @@ def finished(
     seconds: float,
     reasoning: str | None = None,
 ) -> Response:
-    """The response record of a request, stamped now."""
+    """The response record of a request, stamped now.
+
+    A lone surrogate, which only a log can hold, becomes U+FFFD: it has no place in UTF-8.
+    """
     return Response(
         key=request.key,
         probe=request.probe,
         condition=request.condition,
         sample=request.sample,
-        final=final,
+        final=storable(final),
         reasoning=reasoning,
         finish_reason=finish_reason,
         prompt_tokens=prompt_tokens,

@@ -23,7 +23,7 @@ def read_answers(path: Path) -> Answers:
     """
     file = path / "responses.jsonl" if path.is_dir() else path
     answers: Answers = {}
-    for number, line in enumerate(read_text(file, "log").splitlines(), 1):
+    for number, line in enumerate(read_text(file, "log").split("\n"), 1):
         if not line.strip():
             continue
         try:

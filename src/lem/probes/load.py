@@ -71,7 +71,7 @@ def _items(text: str, source: str) -> list[tuple[str, Any]]:
     try:
         whole = json.loads(text)
     except json.JSONDecodeError as whole_error:
-        lines = [(i, line) for i, line in enumerate(text.splitlines(), 1) if line.strip()]
+        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
         if not text.lstrip().startswith("{") or len(lines) < 2:
             raise _malformed(
                 source, f"line {whole_error.lineno}, column {whole_error.colno}", whole_error.msg
