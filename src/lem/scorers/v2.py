@@ -21,13 +21,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from itertools import groupby
 from math import inf
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from lem.scorers.base import Answer, Field, Span
 
 VERSION = "v2/1"
 """Name of the counting rules; it changes whenever any count of any text could change."""
@@ -56,8 +58,8 @@ _WEIGHTS: dict[str, tuple[float, float]] = {
 COUNTS: tuple[str, ...] = tuple(_WEIGHTS)
 """The names of the fourteen counts, in the published order."""
 
-Span = tuple[int, int]
-"""Start and end of a piece of text, in characters, as `text[start:end]`."""
+Counts = dict[str, int | float]
+"""A raw count by name: whole numbers, except that `degeneration` can be 0.5."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,10 @@ class V2Score:
             no lower limit.
     """
 
-    counts: dict[str, int | float]
+    counts: Counts
     lek_score: float
 
-    def heuristic(self) -> dict[str, int | float]:
+    def heuristic(self) -> Counts:
         """Return the published record: the fourteen counts followed by `lek_score`."""
         return {**self.counts, "lek_score": self.lek_score}
 
@@ -89,29 +91,18 @@ def score(text: str) -> V2Score:
     Returns:
         The fourteen counts and their weighted sum.
     """
-    terms = _term_spans(text)
-    counts: dict[str, int | float] = {
+    terms = term_spans(text, _lexicon().terms)
+    counts: Counts = {
         "compliance_markers": len(terms["compliance_markers"]),
         "formulaic_preamble": int(_lexicon().opener.match(text) is not None),
         "degeneration": _degeneration(text),
         "empty_broken": int(len(text.strip()) < _MIN_LENGTH),
         "first_person": len(terms["first_person"]),
         "creative_form": len(_CREATIVE.findall(text)),
-        "engagement_depth": 1 + text.count("\n\n"),
         "emotional_register": len(terms["emotional_register"]),
-        "nuance": len(terms["nuance"]),
-        "specificity": len(_CAPITALISED.findall(text[1:]))
-        + len(_NUMBER.findall(text))
-        + len(terms["specificity"]),
-        "axiom_resonance": len(terms["axiom_resonance"]),
-        "perspective_taking": len(terms["perspective_taking"]),
-        "metaphor": len(terms["metaphor"]),
-        "questioning": text.count("?"),
+        **shared_counts(text, terms),
     }
-    total = 0.0  # added up in the published order, so that rounding noise is the same too
-    for name, (points, most) in _WEIGHTS.items():
-        total += min(points * counts[name], most)
-    return V2Score(counts, round(total, 2))
+    return weigh(counts, _WEIGHTS)
 
 
 def evidence(text: str) -> dict[str, list[Span]]:
@@ -127,19 +118,90 @@ def evidence(text: str) -> dict[str, list[Span]]:
         Spans of one signal never overlap, except in `specificity`, where a word can count both
         as capitalised and as the beginning of a phrase.
     """
-    terms = _term_spans(text)
+    terms = term_spans(text, _lexicon().terms)
     opener = _lexicon().opener.match(text)
-    # The first character is cut off before capitals are counted, so the spans move back by one.
-    capitalised = [(start + 1, end + 1) for start, end in _spans(_CAPITALISED, text[1:])]
     shown: dict[str, list[Span]] = {
         **terms,
         "formulaic_preamble": [opener.span()] if opener else [],
         "creative_form": _spans(_CREATIVE, text),
-        "engagement_depth": _spans(_PARAGRAPH_BREAK, text),
-        "specificity": sorted([*capitalised, *_spans(_NUMBER, text), *terms["specificity"]]),
-        "questioning": _spans(_QUESTION_MARK, text),
+        **shared_evidence(text, terms),
     }
     return {name: shown.get(name, []) for name in COUNTS}
+
+
+# --- what the published variant v2-distill has in common with v2 ---------------------------------
+
+SHARED_TERMS = ("nuance", "specificity", "axiom_resonance", "perspective_taking", "metaphor")
+"""The signals of both scores that count terms; `engagement_depth` and `questioning` need none."""
+
+
+def shared_counts(text: str, terms: Mapping[str, list[Span]]) -> Counts:
+    """Count the seven signals that both scores define alike.
+
+    Args:
+        text: the answer.
+        terms: the spans of (at least) `SHARED_TERMS` in it.
+    """
+    counts: Counts = {name: len(terms[name]) for name in SHARED_TERMS}
+    counts["specificity"] += len(_CAPITALISED.findall(text[1:])) + len(_NUMBER.findall(text))
+    counts["engagement_depth"] = 1 + text.count("\n\n")
+    counts["questioning"] = text.count("?")
+    return counts
+
+
+def shared_evidence(text: str, terms: Mapping[str, list[Span]]) -> dict[str, list[Span]]:
+    """Show the spans behind `shared_counts`, of the same arguments."""
+    # The first character is cut off before capitals are counted, so the spans move back by one.
+    capitalised = [(start + 1, end + 1) for start, end in _spans(_CAPITALISED, text[1:])]
+    return {
+        **{name: terms[name] for name in SHARED_TERMS},
+        "specificity": sorted([*capitalised, *_spans(_NUMBER, text), *terms["specificity"]]),
+        "engagement_depth": _spans(_PARAGRAPH_BREAK, text),
+        "questioning": _spans(_QUESTION_MARK, text),
+    }
+
+
+def weigh(counts: Counts, weights: Mapping[str, tuple[float, float]]) -> V2Score:
+    """Add up counts.
+
+    Args:
+        counts: all fourteen, in any order.
+        weights: for each name the points for one and the most points it can add.
+    """
+    total = 0.0  # added up in the published order, so that rounding noise is the same too
+    for name in COUNTS:
+        points, most = weights[name]
+        total += min(points * counts[name], most)
+    return V2Score({name: counts[name] for name in COUNTS}, round(total, 2))
+
+
+@dataclass(frozen=True)
+class CountScorer:
+    """A `lem.scorers.base.Scorer` made of two functions of the text alone."""
+
+    name: str
+    version: str
+    label: str
+    rate: Callable[[str], V2Score]
+    show: Callable[[str], dict[str, list[Span]]]
+    headline: str = "lek_score"
+
+    def score(self, answer: Answer) -> dict[str, Field]:
+        """Return the fourteen published counts, then `lek_score`."""
+        return {**self.rate(answer.text).heuristic()}
+
+    def delta(self, answer: Answer) -> dict[str, Field]:
+        """Return nothing: the score never looks at the prompt."""
+        return {}
+
+    def evidence(self, answer: Answer) -> dict[str, list[Span]]:
+        """Return the spans behind each count."""
+        return self.show(answer.text)
+
+
+def scorer(name: str, profile: str | None = None) -> CountScorer:
+    """Return v2 as a scorer; it has no profiles, so `profile` changes nothing."""
+    return CountScorer(name, VERSION, LABEL, score, evidence)
 
 
 # --- layout, numbers and the state of the whole text --------------------------------------------
@@ -178,37 +240,64 @@ def _spans(pattern: re.Pattern[str], text: str) -> list[Span]:
 # --- terms --------------------------------------------------------------------------------------
 
 
-class _Lexicon(NamedTuple):
-    """The term tables, ready to match."""
+class Terms(NamedTuple):
+    """The term tables of a score, ready to match."""
 
-    signals: tuple[str, ...]  # the signals that count terms
-    opener: re.Pattern[str]  # any stock opening phrase; for the very start of the text only
-    head: re.Pattern[str]  # any first word of a term, in folded text
+    signals: tuple[str, ...]  # all the signals that count terms
+    head: re.Pattern[str]  # any first word of a whole-word term, in folded text
     matchers: dict[str, list[tuple[str, re.Pattern[str]]]]  # by head: signal, its terms there
+    anywhere: dict[str, re.Pattern[str]]  # by signal: terms without boundaries, in folded text
 
 
-_GAP = re.compile(r"\\\{(\d+),(\d+)\\\}")  # a gap as re.escape leaves it: \{m,n\}
+class _Lexicon(NamedTuple):
+    terms: Terms
+    opener: re.Pattern[str]  # any stock opening phrase; for the very start of the text only
 
 
 @cache
 def _lexicon() -> _Lexicon:
-    """Read and compile the term tables, once."""
-    source = resources.files(__package__).joinpath("data", "v2_lexicon.json")
-    data = json.loads(source.read_text(encoding="utf-8"))
+    """Read and compile the term tables of v2, once."""
+    data = read_tables("v2_lexicon.json")
+    return _Lexicon(
+        terms=compile_terms(data["terms"], data["exact_case"]),
+        opener=re.compile(_any_of(data["openers"]), re.IGNORECASE),
+    )
+
+
+def read_tables(file: str) -> dict[str, Any]:
+    """Return a JSON file of this package's data folder."""
+    source = resources.files(__package__).joinpath("data", file)
+    tables: dict[str, Any] = json.loads(source.read_text(encoding="utf-8"))
+    return tables
+
+
+def compile_terms(
+    whole: Mapping[str, Sequence[str]],
+    exact_case: Iterable[str],
+    anywhere: Mapping[str, Sequence[str]] | None = None,
+) -> Terms:
+    """Make term tables ready to match.
+
+    Args:
+        whole: by signal, terms that begin and end at a word boundary; each begins with a word.
+        exact_case: the signals among them that mind the case.
+        anywhere: by signal, terms that need no boundaries and do not mind the case; each begins
+            with a letter.
+
+    In a term `{m,n}` stands for m to n characters of one line and `{a|b}` for one of the choices.
+    """
     matchers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
-    for signal, terms in data["terms"].items():
-        flags = 0 if signal in data["exact_case"] else re.IGNORECASE
+    for signal, terms in whole.items():
+        flags = 0 if signal in exact_case else re.IGNORECASE
         for head, group in groupby(sorted(terms, key=_head), key=_head):
             pattern = re.compile(rf"\b{_any_of(group)}\b", flags)
             matchers.setdefault(head, []).append((signal, pattern))
-    # Heads are grouped by first letter: the engine then drops nearly all of them at one glance.
-    by_letter = groupby(sorted(matchers), key=lambda head: head[0])
-    letters = (letter + _any_of(head[1:] for head in heads) for letter, heads in by_letter)
-    return _Lexicon(
-        signals=tuple(data["terms"]),
-        opener=re.compile(_any_of(data["openers"]), re.IGNORECASE),
-        head=re.compile(rf"\b(?:{'|'.join(letters)})\b"),
+    inside = {signal: [_fold(term) for term in terms] for signal, terms in (anywhere or {}).items()}
+    return Terms(
+        signals=(*whole, *inside),
+        head=re.compile(rf"\b{_any_by_letter(matchers)}\b"),
         matchers=matchers,
+        anywhere={signal: re.compile(_any_by_letter(terms)) for signal, terms in inside.items()},
     )
 
 
@@ -217,28 +306,49 @@ def _head(term: str) -> str:
     return re.split(r"\W", _fold(term), maxsplit=1)[0]
 
 
+_GAP = re.compile(r"\\\{(\d+),(\d+)\\\}")  # a gap as re.escape leaves it: \{m,n\}
+_CHOICE = re.compile(r"\\\{([^{}]*)\\\}")  # a choice, likewise: \{a\|b\}
+
+
 def _any_of(terms: Iterable[str]) -> str:
-    """Return a regular expression for any of the terms; `{m,n}` in a term is a gap.
+    """Return a regular expression for any of the terms.
 
     Within a signal no two terms fit at the same place, so their order does not matter.
     """
-    choices = (_GAP.sub(r".{\1,\2}", re.escape(term)) for term in terms)
-    return f"(?:{'|'.join(choices)})"
+    return f"(?:{'|'.join(map(_written_out, terms))})"
 
 
-def _term_spans(text: str) -> dict[str, list[Span]]:
+def _written_out(term: str) -> str:
+    """Return the regular expression of one term."""
+    gapped = _GAP.sub(r".{\1,\2}", re.escape(term))
+    return _CHOICE.sub(lambda choice: "(?:" + choice[1].replace(r"\|", "|") + ")", gapped)
+
+
+def _any_by_letter(terms: Iterable[str]) -> str:
+    """Return the same, grouped by first letter.
+
+    The regex engine then drops nearly all places at one glance.
+    """
+    by_letter = groupby(sorted(terms, key=lambda term: term[0]), key=lambda term: term[0])
+    groups = (letter + _any_of(term[1:] for term in group) for letter, group in by_letter)
+    return f"(?:{'|'.join(groups)})"
+
+
+def term_spans(text: str, terms: Terms) -> dict[str, list[Span]]:
     """Return the spans of the terms of each signal, left to right and without overlap."""
-    lexicon = _lexicon()
-    spans: dict[str, list[Span]] = {signal: [] for signal in lexicon.signals}
-    for word in lexicon.head.finditer(_fold(text)):
+    folded = _fold(text)
+    spans: dict[str, list[Span]] = {signal: [] for signal in terms.signals}
+    for word in terms.head.finditer(folded):
         start = word.start()
-        for signal, pattern in lexicon.matchers[word[0]]:
+        for signal, pattern in terms.matchers[word[0]]:
             found = spans[signal]
             if found and start < found[-1][1]:
                 continue  # inside the previous match: its text is used up for this signal
             # Words are only looked up folded; what counts is decided on the text itself.
             if match := pattern.match(text, start):
                 found.append(match.span())
+    for signal, pattern in terms.anywhere.items():
+        spans[signal] = _spans(pattern, folded)
     return spans
 
 
