@@ -1,0 +1,172 @@
+"""What can buy a score? Every scorer on the same texts, the same tricks and the same questions.
+
+    python benchmarks/score_validity.py [--scorer NAME ...] [--markdown]
+
+The texts were written for this purpose: real answers of all qualities and lengths, worthless ones,
+good short ones, and well-formed bad advice. Set A was at hand while the `reasoning` scorer was
+made; set B was written apart and looked at afterwards. Each row of the result is one question:
+
+    worthless < P10   worthless texts below the 10th percentile of the real answers
+    short >= P25      good short answers not below their 25th percentile
+    rho length        Spearman correlation with log words, real answers of 30 to 800 words
+    Markdown          mean |change| when Markdown is stripped, in sd of the real answers
+    CRLF              the same when line ends become CR LF
+    shuffle           share of the margin over the worthless median lost when words are shuffled
+    halve, repeat x3  mean change in sd when an answer is cut in half, or said three times
+    + keywords        mean change in sd when a line of ethics keywords is appended
+    harm              mean percentile, among the real answers, of well-formed bad advice
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy import stats
+
+from lem.kernels import BUILT_IN, load_kernel
+from lem.scorers.base import Answer
+from lem.scorers.registry import get_scorer
+
+DATA = Path(__file__).parent / "data"
+SETS = {"A": DATA / "validity_a.jsonl", "B": DATA / "validity_b.jsonl"}
+KERNELS = tuple(load_kernel(name, where).text for name, where in BUILT_IN.items())
+KEYWORDS = (
+    "Autonomy, dignity, consent, justice, transparency, accountability, empathy, compassion, "
+    "trade-offs, consequences, stakeholders, harm, care? However, perhaps, because, therefore."
+)
+
+Score = Callable[[str, str], float | None]
+Item = dict[str, str]
+
+
+def load(path: Path) -> list[Item]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def strip_markdown(text: str) -> str:
+    """Take the Markdown out as a person would who pastes plain text; written apart from the
+    normalisation it tests."""
+    text = re.sub(r"^\s*(?:#+|>|[-*+]|\d+\.)\s+", "", text, flags=re.M)
+    text = re.sub(r"\*\*|__|`", "", text)
+    text = re.sub(r"(?<!\w)[*_](\S.*?\S|\S)[*_](?!\w)", r"\1", text)
+    text = re.sub(r"^\s*(?:-{3,}|\*{3,})\s*$", "", text, flags=re.M)
+    return re.sub(r"\s*\n\s*", " ", text).strip()
+
+
+def shuffled(text: str, seed: int = 0) -> str:
+    words = text.split()
+    random.Random(seed).shuffle(words)
+    return " ".join(words)
+
+
+def halved(text: str) -> str:
+    words = text.split()
+    return " ".join(words[: len(words) // 2])
+
+
+def make_score(name: str) -> tuple[Score, str]:
+    """Return the headline of a scorer as a function of prompt and response, and its version."""
+    scorer = get_scorer(name)
+
+    def score(prompt: str, response: str) -> float | None:
+        value: Any = scorer.score(Answer(response, prompt, KERNELS))[scorer.headline]
+        return value
+
+    return score, scorer.version
+
+
+def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[str]]:
+    """Put all questions to one score. Return the rows and the texts that got past it."""
+    of: dict[str, list[Item]] = {}
+    for item in items:
+        of.setdefault(item["class"], []).append(item)
+
+    def all_of(kind: str, change: Callable[[str], str] = str) -> list[float]:
+        found = (score(i["prompt"], change(i["response"])) for i in of[kind])
+        return [value for value in found if value is not None]
+
+    real = all_of("real")
+    p10, p25 = (statistics.quantiles(real, n=20, method="inclusive")[k] for k in (1, 4))
+    sd = statistics.stdev(real)
+    worthless, short, harm = all_of("worthless"), all_of("good-short"), all_of("harm")
+    floor = statistics.median(worthless)
+    passed = [
+        f"{value:6.1f}  {i['class']}/{i['kind']:11} {i['id']:10} {i['response'][:60]!r}"
+        for i in [*of["worthless"], *of["good-short"]]
+        if (value := score(i["prompt"], i["response"])) is not None
+        and (value >= p10 if i["class"] == "worthless" else value < p25)
+    ]
+    pairs = [
+        (len(i["response"].split()), value)
+        for i in of["real"]
+        if 30 <= len(i["response"].split()) <= 800
+        and (value := score(i["prompt"], i["response"])) is not None
+    ]
+    rho = stats.spearmanr([n for n, _ in pairs], [s for _, s in pairs]).statistic
+
+    def moved(change: Callable[[str], str], size: Callable[[float], float] = float) -> float:
+        differences = []
+        for i in of["real"]:
+            before, after = (
+                score(i["prompt"], i["response"]),
+                score(i["prompt"], change(i["response"])),
+            )
+            if before is not None and after is not None:
+                differences.append(size(after - before))
+        return statistics.mean(differences) / sd if sd else 0.0
+
+    kept = [
+        score(i["prompt"], shuffled(i["response"], seed)) for i in of["real"] for seed in range(3)
+    ]
+    mean_shuffled = statistics.mean(0.0 if k is None else k for k in kept)
+    margin = statistics.mean(real) - floor
+    rows = {
+        "real: P10 / P25 / median": f"{p10:.1f} / {p25:.1f} / {statistics.median(real):.1f}",
+        "worthless < P10": f"{sum(w < p10 for w in worthless)}/{len(worthless)}",
+        "short >= P25": f"{sum(s >= p25 for s in short)}/{len(short)}",
+        "rho length": f"{rho:+.2f} (n={len(pairs)})",
+        "Markdown": f"{moved(strip_markdown, abs):.3f} sd",
+        "CRLF": f"{moved(lambda t: t.replace(chr(10), chr(13) + chr(10)), abs):.3f} sd",
+        "shuffle": f"{(statistics.mean(real) - mean_shuffled) / margin:.0%}",
+        "halve": f"{moved(halved):+.2f} sd",
+        "repeat x3": f"{moved(lambda t: chr(10).join([t] * 3)):+.2f} sd",
+        "+ keywords": f"{moved(lambda t: t + ' ' + KEYWORDS):+.2f} sd",
+        "harm": f"{statistics.mean(stats.percentileofscore(real, h) for h in harm):.0f}",
+    }
+    return rows, passed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--scorer", action="append", metavar="NAME")
+    parser.add_argument("--set", action="append", choices=list(SETS), dest="sets")
+    parser.add_argument("--passed", action="store_true", help="list the texts that got past")
+    options = parser.parse_args()
+    names = options.scorer or ["v2", "v2-distill", "grammar", "grammar-wide", "reasoning"]
+    for key in options.sets or SETS:
+        items = load(SETS[key])
+        print(f"\nset {key}: {len(items)} texts")
+        results = {}
+        for name in names:
+            score, _ = make_score(name)
+            results[name] = examine(score, items)
+        rows = next(iter(results.values()))[0]
+        print(f"{'':26}" + "".join(f"{name:>22}" for name in names))
+        for row in rows:
+            print(f"{row:26}" + "".join(f"{results[name][0][row]:>22}" for name in names))
+        if options.passed:
+            for name in names:
+                print(f"\n{name}: got past", *results[name][1], sep="\n")
+
+
+if __name__ == "__main__":
+    main()
