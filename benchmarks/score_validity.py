@@ -35,7 +35,7 @@ from lem.scorers.base import Answer
 from lem.scorers.registry import get_scorer
 
 DATA = Path(__file__).parent / "data"
-SETS = {"A": DATA / "validity_a.jsonl", "B": DATA / "validity_b.jsonl"}
+SETS = {name: DATA / f"validity_{name.lower()}.jsonl" for name in "ABC"}
 KERNELS = tuple(load_kernel(name, where).text for name, where in BUILT_IN.items())
 KEYWORDS = (
     "Autonomy, dignity, consent, justice, transparency, accountability, empathy, compassion, "

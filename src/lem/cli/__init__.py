@@ -15,9 +15,11 @@ import click
 #: Verb -> (module, one line of help).
 VERBS = {
     "ab": ("lem.cli.ab", "A/B-test a model: no kernel, JSON kernel, text kernel, controls."),
+    "score": ("lem.cli.score", "Score answers from run folders, JSONL or text files."),
     "show": ("lem.cli.show", "Show the answers of a run side by side."),
     "kernel": ("lem.cli.kernel", "Show and check kernels and the controls made from them."),
     "probes": ("lem.cli.probes", "List, show and check probe sets."),
+    "judge": ("lem.cli.judge", "Let a language model judge answers by rubrics."),
 }
 
 

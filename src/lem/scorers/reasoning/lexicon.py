@@ -7,7 +7,7 @@ moves       what reasoning about a case does: give a reason, set a condition, na
             shown but earn nothing, moral vocabulary and talk of minds
 stock       phrases that answer anything
 refusal     phrases that decline, where they stand at the beginning of an answer
-generic     words that fit any topic and so say nothing of this one
+generic     words that fit any topic and so say nothing of this one; moral vocabulary is among them
 
 A term is one word or several; each of its words matches the form or the lemma of a word.
 """
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     phrases: dict[str, list[Phrase]]
     """Terms of several words that begin with it, by their second word."""
     specific: bool
-    """A content word that is neither generic nor moral vocabulary."""
+    """A content word that is not generic."""
     abstract: bool
     """A content word with the ending of an abstract noun."""
     person: bool
@@ -82,7 +82,7 @@ class Lexicon:
             self._add(terms, 1 << i)
         self._add(data["stock"], STOCK)
         self._add(data["refusal"], REFUSAL)
-        self._vague = set(data["generic"]).union(*(data["moves"][name] for name in data["moral"]))
+        self._generic = frozenset(data["generic"])
         self._people = PRONOUNS.union(data["moves"]["person"])
         self._endings = tuple(data["abstract_endings"])
 
@@ -103,11 +103,11 @@ class Lexicon:
             moves |= self._alone.get(key, 0)
             for second, found in self._phrases.get(key, {}).items():
                 phrases.setdefault(second, []).extend(found)
-        vague = word.form in self._vague or word.lemma in self._vague
+        generic = word.form in self._generic or word.lemma in self._generic
         return Entry(
             moves=moves,
             phrases=phrases,
-            specific=bool(word.classes) and not vague,
+            specific=bool(word.classes) and not generic,
             abstract=bool(word.classes) and word.lemma.endswith(self._endings),
             person=word.form in self._people or word.lemma in self._people,
         )

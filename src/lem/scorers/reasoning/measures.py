@@ -41,7 +41,7 @@ class Measures(NamedTuple):
 
     words: int
     vague: float
-    """Share of the content words that are generic or moral vocabulary."""
+    """Share of the content words that are generic."""
     linked: float
     """How much of the text names what the prompt names, by stretch."""
     new: float
@@ -72,6 +72,8 @@ class Measures(NamedTuple):
     """Share of the words quoted from the prompt."""
     unlisted: float
     """Share of words English does not list, names apart."""
+    prose: float
+    """Share of the visible characters that are prose, not layout, code or chat format."""
 
 
 class Prompt(NamedTuple):
@@ -106,7 +108,7 @@ def _pulled(found: float, size: float, typical: float, weight: float) -> float:
 
 # Typical shares: medians of the real answers of set A (benchmarks/score_validity.py), rounded.
 # Weights, in words of the kind counted: about what a good short answer of one sentence has.
-_VAGUE, _VAGUE_WORDS = 0.44, 14
+_VAGUE, _VAGUE_WORDS = 0.42, 20
 _LINKED, _LINKED_WORDS, _LINKED_SHORT = 0.8, 60, 70
 _NEW, _NEW_WORDS, _NEW_ENOUGH = 0.7, 6, 0.65
 _ARGUMENT, _MOVES, _ARGUMENT_STRETCHES, _ROOM = 2.5, 3.4, 2, 4.6
@@ -158,6 +160,7 @@ def measure(reading: Reading, terms: Terms, prompt: Prompt | None, kernel: Runs)
         quoted=sum(quoted) / size,
         echoed=sum(echoed) / size,
         unlisted=count(reading.flags, UNLISTED) / size,
+        prose=reading.share,
     )
 
 

@@ -61,6 +61,8 @@ class Reading(NamedTuple):
     next, how well the mark follows it (the mean of the two); see `order`."""
     ends: list[tuple[int, bool]]
     """For each sentence the index of the word after it, and whether it is a question."""
+    share: float
+    """Share of the visible characters that are prose, not layout, code or chat format."""
 
 
 @lru_cache(maxsize=100_000)
@@ -138,7 +140,13 @@ def read(text: str) -> Reading:
         bytes([known.flags for known in words]),
         sum(gains),
         ends,
+        _visible(prose) / max(1, _visible(text)),
     )
+
+
+def _visible(text: str) -> int:
+    """Return the number of characters that are not white space."""
+    return sum(map(len, text.split()))
 
 
 def count(flags: bytes, flag: int) -> int:
