@@ -1,10 +1,11 @@
 """What can buy a score? Every scorer on the same texts, the same tricks and the same questions.
 
-    python benchmarks/score_validity.py [--scorer NAME ...] [--markdown]
+    python benchmarks/score_validity.py [--scorer NAME] [--set A|B|C] [--no-prompt] [--passed]
 
-The texts were written for this purpose: real answers of all qualities and lengths, worthless ones,
-good short ones, and well-formed bad advice. Set A was at hand while the `reasoning` scorer was
-made; set B was written apart and looked at afterwards. Each row of the result is one question:
+The texts were written for this purpose: answers in the manner of real models of all qualities and
+lengths, worthless texts, good short answers, and well-formed bad advice. Sets A and B were at hand
+while the `reasoning` scorer was made; set C was written by others, who had not seen it, and scored
+when it was done. Each row of the result is one question:
 
     worthless < P10   worthless texts below the 10th percentile of the real answers
     short >= P25      good short answers not below their 25th percentile
@@ -15,6 +16,8 @@ made; set B was written apart and looked at afterwards. Each row of the result i
     halve, repeat x3  mean change in sd when an answer is cut in half, or said three times
     + keywords        mean change in sd when a line of ethics keywords is appended
     harm              mean percentile, among the real answers, of well-formed bad advice
+    AUC               chance that a real answer beats a worthless text
+    labels            Spearman correlation with their author's labels strong, average, weak
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ KEYWORDS = (
     "Autonomy, dignity, consent, justice, transparency, accountability, empathy, compassion, "
     "trade-offs, consequences, stakeholders, harm, care? However, perhaps, because, therefore."
 )
+
+LABELS = {"strong": 2, "average": 1, "weak": 0, "small-model": 0}
 
 Score = Callable[[str, str], float | None]
 Item = dict[str, str]
@@ -71,12 +76,14 @@ def halved(text: str) -> str:
     return " ".join(words[: len(words) // 2])
 
 
-def make_score(name: str) -> tuple[Score, str]:
+def make_score(name: str, with_prompt: bool) -> tuple[Score, str]:
     """Return the headline of a scorer as a function of prompt and response, and its version."""
     scorer = get_scorer(name)
 
     def score(prompt: str, response: str) -> float | None:
-        value: Any = scorer.score(Answer(response, prompt, KERNELS))[scorer.headline]
+        value: Any = scorer.score(Answer(response, prompt if with_prompt else None, KERNELS))[
+            scorer.headline
+        ]
         return value
 
     return score, scorer.version
@@ -111,6 +118,12 @@ def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[s
     ]
     rho = stats.spearmanr([n for n, _ in pairs], [s for _, s in pairs]).statistic
 
+    labelled = [
+        (LABELS[i["kind"]], value)
+        for i in of["real"]
+        if (value := score(i["prompt"], i["response"])) is not None
+    ]
+
     def moved(change: Callable[[str], str], size: Callable[[float], float] = float) -> float:
         differences = []
         for i in of["real"]:
@@ -138,6 +151,8 @@ def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[s
         "halve": f"{moved(halved):+.2f} sd",
         "repeat x3": f"{moved(lambda t: chr(10).join([t] * 3)):+.2f} sd",
         "+ keywords": f"{moved(lambda t: t + ' ' + KEYWORDS):+.2f} sd",
+        "AUC": f"{statistics.mean((r > w) + (r == w) / 2 for r in real for w in worthless):.3f}",
+        "labels": f"{stats.spearmanr(*zip(*labelled)).statistic:+.2f}",
         "harm": f"{statistics.mean(stats.percentileofscore(real, h) for h in harm):.0f}",
     }
     return rows, passed
@@ -149,6 +164,7 @@ def main() -> None:
     )
     parser.add_argument("--scorer", action="append", metavar="NAME")
     parser.add_argument("--set", action="append", choices=list(SETS), dest="sets")
+    parser.add_argument("--no-prompt", action="store_true", help="hide the prompts")
     parser.add_argument("--passed", action="store_true", help="list the texts that got past")
     options = parser.parse_args()
     names = options.scorer or ["v2", "v2-distill", "grammar", "grammar-wide", "reasoning"]
@@ -157,7 +173,7 @@ def main() -> None:
         print(f"\nset {key}: {len(items)} texts")
         results = {}
         for name in names:
-            score, _ = make_score(name)
+            score, _ = make_score(name, not options.no_prompt)
             results[name] = examine(score, items)
         rows = next(iter(results.values()))[0]
         print(f"{'':26}" + "".join(f"{name:>22}" for name in names))

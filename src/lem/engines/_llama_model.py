@@ -98,6 +98,10 @@ class LlamaModel:
             ids = [self.bos, *ids[start:]]
         return ids
 
+    def tokenize_plain(self, text: str) -> list[int]:
+        """Ids of text in which control tokens are spelled out like any other word."""
+        return self._ids(text, special=False)
+
     def foreign_tokens(self, text: str) -> bool:
         return self._ids(text, special=True) != self._ids(text, special=False)
 

@@ -52,9 +52,19 @@ class Word(NamedTuple):
         return self.classes
 
 
-@lru_cache(maxsize=100_000)
+_LONGEST = 64
+"""Characters; a longer run of letters is no word, and is not kept in memory."""
+
+
 def lookup(raw: str) -> Word:
     """Return what is known of a word as it stands in a plain text."""
+    if len(raw) > _LONGEST:
+        return Word(raw[:_LONGEST].lower(), raw[:_LONGEST].lower(), "", function=False, known=False)
+    return _look_up(raw)
+
+
+@lru_cache(maxsize=100_000)
+def _look_up(raw: str) -> Word:
     form = raw.lower()
     if form in FUNCTION_WORDS:
         return Word(form, form, "", function=True, known=True)

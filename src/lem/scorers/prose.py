@@ -18,7 +18,7 @@ _UNSEEN = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206
 # Straight forms of quotes, hyphens and spaces; one character for one character.
 _STRAIGHT = str.maketrans(
     {
-        **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\uff07`\u00b4", "'"),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u02bc\u2032\uff07\u00b4", "'"),
         **dict.fromkeys("\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033\uff02", '"'),
         **dict.fromkeys("\u2010\u2011\u2012\ufe63\uff0d", "-"),
         **dict.fromkeys("\r\t\v\f\x1c\x1d\x1e\x1f\x85\u00a0\u202f\u3000\u2028\u2029", " "),
@@ -73,7 +73,7 @@ _MARK = re.compile(
     r"|\(?(?:\d{1,3}|[A-Za-z])\)(?= )|[-=_*|:+ ]{3,}+$)?",
     re.M,
 )
-_NOISE = re.compile(r"[*_~|#^]++")
+_NOISE = re.compile(r"[*_~|#^`]++")
 _STEP = re.compile(r"(?<![\w.,])\(?\d{1,3}[.)](?=\s)")  # 2. or 2) wherever it stands
 
 
@@ -95,7 +95,7 @@ def plain(text: str) -> str:
     text = text.translate(_STRAIGHT)
     if "\n" in text or not text[:1].isalpha():
         text = _blank(_MARK, text)
-    if any(mark in text for mark in "*_~|#^"):
+    if any(mark in text for mark in "*_~|#^`"):
         text = _blank(_NOISE, text)
     return _blank(_STEP, text)
 
@@ -138,7 +138,7 @@ TOKEN = re.compile(
 """A word, a number, the end of a sentence, or another mark that parts words."""
 
 _WORD = re.compile(r"[^\W\d_]++(?:'[^\W\d_]++)*+")
-_ENDS = re.compile(r"[.!?\u3002\uff01\uff1f\u061f\u0964]++(?=[\s\"')\]]|$)|\n\s*+\n")
+_ENDS = re.compile(r"[.!?\u3002\uff01\uff1f\u061f\u0964]++(?=[\s\"')\]]|$)|\n[^\S\n]*+\n")
 
 
 def words(text: str) -> list[str]:

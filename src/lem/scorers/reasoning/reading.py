@@ -26,6 +26,9 @@ _OPENING = 30
 """Words from the beginning within which a refusal is one; later it is reported speech, a limit
 named in passing, or the kernel."""
 
+_LONGEST = 65
+"""Characters looked at of a token: one more than a word can have, and no megabyte in memory."""
+
 Runs = frozenset[tuple[str, ...]]
 
 
@@ -116,7 +119,7 @@ def read(text: str) -> Reading:
     ends: list[tuple[int, bool]] = []
     left, ended = end, 0
     for token in TOKEN.findall(prose):
-        known = know(token)
+        known = know(token if len(token) <= _LONGEST else token[:_LONGEST])
         if not isinstance(known, int):
             right = known.slot
             gains.append(gains_of[left][right])
@@ -245,7 +248,7 @@ class Terms(NamedTuple):
     moves: list[int]
     """For each word the bits of the moves whose terms begin with it."""
     stock: list[bool]
-    """The words of stock phrases."""
+    """The words of stock phrases; a refusal is one."""
     refusal: bool
     """The text begins by declining: a refusal begins among its first words."""
 
@@ -261,12 +264,11 @@ def terms_of(words: Sequence[Known]) -> Terms:
             for phrase in phrases.get(key, ()):
                 if phrase.rest and not _stands(words, i + 2, phrase.rest):
                     continue
-                if phrase.bits == STOCK:
-                    stock[i : i + phrase.length] = [True] * phrase.length
-                elif phrase.bits == REFUSAL:
-                    refusal = refusal or i < _OPENING
-                else:
+                if phrase.bits < STOCK:
                     moves[i] |= phrase.bits
+                elif phrase.bits == STOCK or i < _OPENING:
+                    stock[i : i + phrase.length] = [True] * phrase.length
+                    refusal = refusal or phrase.bits == REFUSAL
     return Terms(moves, stock, refusal)
 
 
