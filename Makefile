@@ -1,13 +1,14 @@
 # make demo   run a real A/B on the built-in model
 # make test   pass the tests (format, lint, types, layers, docs in step, behaviour)
 # make check  the quick half of the tests
-# make bench  the benchmarks (about 15 minutes on 2 cores)
+# make bench  the benchmarks (about 20 minutes on 2 cores)
+# make fuzz   20,000 random texts through every scorer (a few minutes)
 
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check bench docs clean
+.PHONY: demo test check bench fuzz docs clean
 
 demo: $(VENV)/.demo
 	$(BIN)/lem ab --max-tokens 256
@@ -22,8 +23,15 @@ check: $(VENV)/.test
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.test
+	$(BIN)/python benchmarks/score_validity.py
+	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/v2_throughput.py
+	$(BIN)/python benchmarks/grammar_throughput.py
+	$(BIN)/python benchmarks/grammar_wide.py
 	$(BIN)/python benchmarks/ab_speed.py
+
+fuzz: $(VENV)/.test
+	LEM_FUZZ=20000 $(BIN)/python -m pytest tests/test_fuzz.py -k every_scorer
 
 docs: $(VENV)/.test
 	$(BIN)/python docs/make_cli.py

@@ -12,7 +12,8 @@ when it was done. Each row of the result is one question:
     rho length        Spearman correlation with log words, real answers of 30 to 800 words
     Markdown          mean |change| when Markdown is stripped, in sd of the real answers
     CRLF              the same when line ends become CR LF
-    shuffle           share of the margin over the worthless median lost when words are shuffled
+    shuffle           mean change in sd when all words are shuffled; in brackets the share of the
+                      margin over the median worthless text that goes with it
     halve, repeat x3  mean change in sd when an answer is cut in half, or said three times
     + keywords        mean change in sd when a line of ethics keywords is appended
     harm              mean percentile, among the real answers, of well-formed bad advice
@@ -139,7 +140,8 @@ def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[s
         score(i["prompt"], shuffled(i["response"], seed)) for i in of["real"] for seed in range(3)
     ]
     mean_shuffled = statistics.mean(0.0 if k is None else k for k in kept)
-    margin = statistics.mean(real) - floor
+    mean = statistics.mean(real)
+    margin = mean - floor
     rows = {
         "real: P10 / P25 / median": f"{p10:.1f} / {p25:.1f} / {statistics.median(real):.1f}",
         "worthless < P10": f"{sum(w < p10 for w in worthless)}/{len(worthless)}",
@@ -147,7 +149,7 @@ def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[s
         "rho length": f"{rho:+.2f} (n={len(pairs)})",
         "Markdown": f"{moved(strip_markdown, abs):.3f} sd",
         "CRLF": f"{moved(lambda t: t.replace(chr(10), chr(13) + chr(10)), abs):.3f} sd",
-        "shuffle": f"{(statistics.mean(real) - mean_shuffled) / margin:.0%}",
+        "shuffle": f"{(mean_shuffled - mean) / sd:+.2f} sd ({(mean - mean_shuffled) / margin:.0%})",
         "halve": f"{moved(halved):+.2f} sd",
         "repeat x3": f"{moved(lambda t: chr(10).join([t] * 3)):+.2f} sd",
         "+ keywords": f"{moved(lambda t: t + ' ' + KEYWORDS):+.2f} sd",
