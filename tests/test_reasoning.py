@@ -55,6 +55,7 @@ OUT_OF_REACH = {
     "nonsense-sentences",
     "interleaved-topics",
     "ngram-stitch",
+    "generated-case-nouns",
 }
 
 
