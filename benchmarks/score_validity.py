@@ -1,6 +1,7 @@
 """What can buy a score? Every scorer on the same texts, the same tricks and the same questions.
 
     python benchmarks/score_validity.py [--scorer NAME] [--set A|B|C] [--no-prompt] [--passed]
+    python benchmarks/score_validity.py --likelihood     (about 10 minutes: a model reads the texts)
 
 The texts were written for this purpose: answers in the manner of real models of all qualities and
 lengths, worthless texts, good short answers, and well-formed bad advice. Sets A and B were at hand
@@ -35,6 +36,7 @@ from typing import Any
 from scipy import stats
 
 from lem.kernels import BUILT_IN, load_kernel
+from lem.scorers import reasoning
 from lem.scorers.base import Answer
 from lem.scorers.registry import get_scorer
 
@@ -77,8 +79,8 @@ def halved(text: str) -> str:
     return " ".join(words[: len(words) // 2])
 
 
-def make_score(name: str, with_prompt: bool) -> tuple[Score, str]:
-    """Return the headline of a scorer as a function of prompt and response, and its version."""
+def make_score(name: str, with_prompt: bool) -> Score:
+    """Return the headline of a scorer as a function of prompt and response."""
     scorer = get_scorer(name)
 
     def score(prompt: str, response: str) -> float | None:
@@ -87,77 +89,106 @@ def make_score(name: str, with_prompt: bool) -> tuple[Score, str]:
         ]
         return value
 
-    return score, scorer.version
+    return score
 
 
-def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[str]]:
-    """Put all questions to one score. Return the rows and the texts that got past it."""
-    of: dict[str, list[Item]] = {}
+def by_class(items: Sequence[Item], score: Score) -> dict[str, list[tuple[Item, float]]]:
+    """Score every text; those the score does not apply to are left out."""
+    found: dict[str, list[tuple[Item, float]]] = {}
     for item in items:
-        of.setdefault(item["class"], []).append(item)
+        value = score(item["prompt"], item["response"])
+        if value is not None:
+            found.setdefault(item["class"], []).append((item, value))
+    return found
 
-    def all_of(kind: str, change: Callable[[str], str] = str) -> list[float]:
-        found = (score(i["prompt"], change(i["response"])) for i in of[kind])
-        return [value for value in found if value is not None]
 
-    real = all_of("real")
+def judge(found: dict[str, list[tuple[Item, float]]]) -> tuple[dict[str, str], list[str]]:
+    """Compare the classes. Return the rows and the texts that got past the score."""
+    real = [value for _, value in found["real"]]
     p10, p25 = (statistics.quantiles(real, n=20, method="inclusive")[k] for k in (1, 4))
-    sd = statistics.stdev(real)
-    worthless, short, harm = all_of("worthless"), all_of("good-short"), all_of("harm")
-    floor = statistics.median(worthless)
+    worthless = [value for _, value in found["worthless"]]
+    short = [value for _, value in found["good-short"]]
     passed = [
         f"{value:6.1f}  {i['class']}/{i['kind']:11} {i['id']:10} {i['response'][:60]!r}"
-        for i in [*of["worthless"], *of["good-short"]]
-        if (value := score(i["prompt"], i["response"])) is not None
-        and (value >= p10 if i["class"] == "worthless" else value < p25)
+        for i, value in [*found["worthless"], *found["good-short"]]
+        if (value >= p10 if i["class"] == "worthless" else value < p25)
     ]
     pairs = [
-        (len(i["response"].split()), value)
-        for i in of["real"]
-        if 30 <= len(i["response"].split()) <= 800
-        and (value := score(i["prompt"], i["response"])) is not None
+        (words, value)
+        for i, value in found["real"]
+        if 30 <= (words := len(i["response"].split())) <= 800
     ]
-    rho = stats.spearmanr([n for n, _ in pairs], [s for _, s in pairs]).statistic
-
-    labelled = [
-        (LABELS[i["kind"]], value)
-        for i in of["real"]
-        if (value := score(i["prompt"], i["response"])) is not None
-    ]
-
-    def moved(change: Callable[[str], str], size: Callable[[float], float] = float) -> float:
-        differences = []
-        for i in of["real"]:
-            before, after = (
-                score(i["prompt"], i["response"]),
-                score(i["prompt"], change(i["response"])),
-            )
-            if before is not None and after is not None:
-                differences.append(size(after - before))
-        return statistics.mean(differences) / sd if sd else 0.0
-
-    kept = [
-        score(i["prompt"], shuffled(i["response"], seed)) for i in of["real"] for seed in range(3)
-    ]
-    mean_shuffled = statistics.mean(0.0 if k is None else k for k in kept)
-    mean = statistics.mean(real)
-    margin = mean - floor
+    labelled = [(LABELS[i["kind"]], value) for i, value in found["real"]]
+    auc = statistics.mean((r > w) + (r == w) / 2 for r in real for w in worthless)
+    harm = statistics.mean(stats.percentileofscore(real, value) for _, value in found["harm"])
     rows = {
         "real: P10 / P25 / median": f"{p10:.1f} / {p25:.1f} / {statistics.median(real):.1f}",
         "worthless < P10": f"{sum(w < p10 for w in worthless)}/{len(worthless)}",
         "short >= P25": f"{sum(s >= p25 for s in short)}/{len(short)}",
-        "rho length": f"{rho:+.2f} (n={len(pairs)})",
+        "rho length": f"{stats.spearmanr(*zip(*pairs)).statistic:+.2f} (n={len(pairs)})",
+        "AUC": f"{auc:.3f}",
+        "labels": f"{stats.spearmanr(*zip(*labelled)).statistic:+.2f}",
+        "harm": f"{harm:.0f}",
+    }
+    return rows, passed
+
+
+def examine(score: Score, items: Sequence[Item]) -> tuple[dict[str, str], list[str]]:
+    """Put all questions to one score. Return the rows and the texts that got past it."""
+    found = by_class(items, score)
+    rows, passed = judge(found)
+    real = found["real"]
+    mean, sd = (f([value for _, value in real]) for f in (statistics.mean, statistics.stdev))
+    margin = mean - statistics.median(value for _, value in found["worthless"])
+
+    def moved(change: Callable[[str], str], size: Callable[[float], float] = float) -> float:
+        differences = [
+            size(after - before)
+            for i, before in real
+            if (after := score(i["prompt"], change(i["response"]))) is not None
+        ]
+        return statistics.mean(differences) / sd
+
+    # A shuffled text that is no language any more has lost all it had.
+    mixed = statistics.mean(
+        score(i["prompt"], shuffled(i["response"], seed)) or 0.0
+        for i, _ in real
+        for seed in range(3)
+    )
+    changes = {
         "Markdown": f"{moved(strip_markdown, abs):.3f} sd",
         "CRLF": f"{moved(lambda t: t.replace(chr(10), chr(13) + chr(10)), abs):.3f} sd",
-        "shuffle": f"{(mean_shuffled - mean) / sd:+.2f} sd ({(mean - mean_shuffled) / margin:.0%})",
+        "shuffle": f"{(mixed - mean) / sd:+.2f} sd ({(mean - mixed) / margin:.0%})",
         "halve": f"{moved(halved):+.2f} sd",
         "repeat x3": f"{moved(lambda t: chr(10).join([t] * 3)):+.2f} sd",
         "+ keywords": f"{moved(lambda t: t + ' ' + KEYWORDS):+.2f} sd",
-        "AUC": f"{statistics.mean((r > w) + (r == w) / 2 for r in real for w in worthless):.3f}",
-        "labels": f"{stats.spearmanr(*zip(*labelled)).statistic:+.2f}",
-        "harm": f"{statistics.mean(stats.percentileofscore(real, h) for h in harm):.0f}",
     }
-    return rows, passed
+    return rows | changes, passed
+
+
+def read_by_model(items: Sequence[Item]) -> dict[str, tuple[dict[str, str], list[str]]]:
+    """Compare the core tier of `reasoning` with the likelihood tier, on unchanged texts."""
+    from lem.engines.likelihood import open_reader
+
+    reader = open_reader()
+    ordered = sorted(items, key=lambda item: item["prompt"])
+    gains = dict(
+        zip(
+            ((i["prompt"], i["response"]) for i in ordered),
+            reader.gains([(i["prompt"], i["response"]) for i in ordered]),
+        )
+    )
+    reader.close()
+
+    def score(prompt: str, response: str, gain: float | None = None) -> float | None:
+        return reasoning.score(response, prompt, KERNELS, gain).score
+
+    return {
+        "reasoning": judge(by_class(items, score)),
+        "reasoning:likelihood": judge(
+            by_class(items, lambda p, r: score(p, r, gains[p, r])),
+        ),
+    }
 
 
 def main() -> None:
@@ -167,22 +198,24 @@ def main() -> None:
     parser.add_argument("--scorer", action="append", metavar="NAME")
     parser.add_argument("--set", action="append", choices=list(SETS), dest="sets")
     parser.add_argument("--no-prompt", action="store_true", help="hide the prompts")
+    parser.add_argument("--likelihood", action="store_true", help="the tier a model reads for")
     parser.add_argument("--passed", action="store_true", help="list the texts that got past")
     options = parser.parse_args()
     names = options.scorer or ["v2", "v2-distill", "grammar", "grammar-wide", "reasoning"]
     for key in options.sets or SETS:
         items = load(SETS[key])
         print(f"\nset {key}: {len(items)} texts")
-        results = {}
-        for name in names:
-            score, _ = make_score(name, not options.no_prompt)
-            results[name] = examine(score, items)
+        if options.likelihood:
+            results = read_by_model(items)
+        else:
+            scores = {name: make_score(name, not options.no_prompt) for name in names}
+            results = {name: examine(score, items) for name, score in scores.items()}
         rows = next(iter(results.values()))[0]
-        print(f"{'':26}" + "".join(f"{name:>22}" for name in names))
+        print(f"{'':26}" + "".join(f"{name:>22}" for name in results))
         for row in rows:
-            print(f"{row:26}" + "".join(f"{results[name][0][row]:>22}" for name in names))
+            print(f"{row:26}" + "".join(f"{results[name][0][row]:>22}" for name in results))
         if options.passed:
-            for name in names:
+            for name in results:
                 print(f"\n{name}: got past", *results[name][1], sep="\n")
 
 

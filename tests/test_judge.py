@@ -353,6 +353,16 @@ def test_many_failures_do_not_keep_the_others_from_being_asked(tmp_path, server)
     assert [j.value for j in judged.judgements[7:]] == [1 + i % 5 for i in range(40)]
 
 
+def test_what_the_judge_always_refuses_does_not_end_the_judging(tmp_path, server):
+    """In the end only refused requests are left, more of them than may fail in a row."""
+    texts = [f"SAY {verdict(1 + i % 5, str(i))}" for i in range(4)]
+    texts += [f"FAIL {i}" for i in range(20)]
+    for _ in range(2):  # made anew, and gone on with
+        judged = judged_by(server, material(tmp_path, texts))
+        assert [j.unscored or j.value for j in judged.judgements] == [1, 2, 3, 4] + ["failed"] * 20
+        assert "20 requests failed and are asked again next time" in judged.notes[0]
+
+
 def test_a_judge_that_is_too_slow(tmp_path, server, monkeypatch):
     monkeypatch.setattr(_openai_wire, "TIMEOUT", httpx.Timeout(0.2))
     texts = [f"SAY {verdict(3)}", "HANG", f"SAY {verdict(5)}"]
@@ -370,8 +380,9 @@ def test_a_judge_that_is_down_is_given_up_and_nothing_is_lost(tmp_path, server):
         return scripted(body) if len(answered) <= 10 else status(503, "")
 
     server.chat = dies
-    with pytest.raises(LemError, match="keeps failing"):
+    with pytest.raises(LemError, match="keeps failing") as e:
         judged_by(server, material(tmp_path, texts))
+    assert e.value.fix.count("run the same command again") == 1
     assert len(answered) < 10 + 8 * 2 * 5 + 5 * 30
     (folder,) = tmp_path.iterdir()
     assert len(read_responses(folder)) == 10
@@ -764,6 +775,33 @@ def test_the_command_line_refuses(tmp_path, arguments, told):
     (tmp_path / "p.jsonl").write_text('{"prompt": "Q", "response": "A"}\n')
     done = lem("judge", "p.jsonl", "--judge", "echo", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and told in done.stderr and "Traceback" not in done.stderr
+
+
+def test_wrong_labels_are_told_of_before_the_judge_is_asked(tmp_path):
+    (tmp_path / "p.jsonl").write_text('{"prompt": "Q", "response": "A"}\n')
+    (tmp_path / "labels.jsonl").write_text('{"probe": "line 1"}\n')
+    for arguments in (["--labels", "labels.jsonl"], ["--labels", "none"], ["--agree", "none"]):
+        done = lem("judge", "p.jsonl", "--judge", "echo", *arguments, cwd=tmp_path)
+        assert done.returncode == 2 and not (tmp_path / "p.jsonl.judge").exists()
+
+
+def test_ids_may_be_numbers(tmp_path):
+    lines = [
+        '{"id": 7, "prompt": "Q", "response": "A"}',
+        '{"id": 2.5, "prompt": "Q", "response": ""}',
+    ]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    found = read_material(tmp_path / "p.jsonl")
+    assert [a.probe for a in found.answers] == ["7", "2.5"]
+    for bad in ("true", "NaN"):
+        (tmp_path / "p.jsonl").write_text(f'{{"id": {bad}, "prompt": "Q", "response": "A"}}')
+        with pytest.raises(LemError, match="line 1: not an answer: id"):
+            read_material(tmp_path / "p.jsonl")
+
+
+def test_a_folder_that_is_no_run(tmp_path):
+    with pytest.raises(LemError, match=r"folder without run\.json"):
+        read_material(tmp_path)
 
 
 def test_rubrics_are_listed(tmp_path):

@@ -239,6 +239,30 @@ def test_the_fields_are_flat_and_say_that_content_is_not_judged():
     assert list(fields) == list(scorer.score(Answer("Je ne sais pas encore, mon ami.", PROMPT)))
 
 
+# --- the likelihood tier -------------------------------------------------------------------------
+
+
+def test_a_models_reading_only_counts_in_the_tier_that_asks_for_it():
+    core, read = get_scorer("reasoning"), get_scorer("reasoning:likelihood")
+    assert core.version != read.version and read.version.endswith(":likelihood")
+    unrelated = Answer(ANSWER, PROMPT, KERNELS, gain=-0.1)
+    assert core.score(unrelated)["score"] == core.score(unrelated._replace(gain=None))["score"] > 70
+    assert read.score(unrelated)["score"] < 20
+    assert read.score(unrelated)["limit"] == "gain"
+    assert read.score(unrelated._replace(gain=0.6))["score"] > 70
+    assert read.score(unrelated._replace(gain=3.0))["score"] < 20
+    assert read.score(unrelated._replace(gain=None))["gain"] is None
+
+
+def test_an_answer_that_follows_counts_as_linked_without_sharing_a_word():
+    text = (
+        "Ouch, and with an audience. Do you want to be angry out loud for a bit? I'm up for that."
+    )
+    prompt = "My mum just called me a disappointment in front of everybody."
+    far, near = (reasoning.score(text, prompt, (), gain).grade for gain in (0.26, 0.9))
+    assert near.score >= far.score
+
+
 # --- any text ------------------------------------------------------------------------------------
 
 

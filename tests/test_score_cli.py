@@ -1,6 +1,7 @@
 """`lem score` as users meet it."""
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -215,6 +216,7 @@ def test_broken_lines_are_shown_counted_and_skipped(tmp_path):
     assert (tmp_path / "a.jsonl").read_bytes() == before
     done = lem("score", "a.jsonl", "--json", "--scorer", "v2", cwd=tmp_path)
     found = records(done)
+    assert "warning: empty answers: 1 of 2" in done.stderr
     assert found[1]["text"]["empty"] is True and found[1]["v2"]["empty_broken"] == 1
     strict = lem("score", "a.jsonl", "--strict", "--to", "s.jsonl", cwd=tmp_path)
     assert strict.returncode == 2 and "a.jsonl, line 2: not JSON" in strict.stderr
@@ -244,6 +246,9 @@ BAD = [
     (["a.jsonl", "--summary", "--output", "csv"], "no csv form"),
     (["a.jsonl", "--json", "--output", "csv"], "contradict"),
     (["a.jsonl", "--max-kernel-overlap", "2"], "max-kernel-overlap"),
+    (["a.jsonl", "--max-kernel-overlap", "nan"], "not a number"),
+    (["a.jsonl", "--strict", "torn.jsonl", "--to", "new/folder/s.csv"], "line 1: not JSON"),
+    (["a.jsonl", "packed.jsonl", "--json"], "gzip -dc"),
     (["a.jsonl", "--by", "mood"], "--by"),
     (["a.jsonl", "--limit", "0"], "--limit"),
     (["bad-run"], "is damaged"),
@@ -258,6 +263,8 @@ def test_bad_input_exits_2_says_why_and_writes_nothing(
     pairs(tmp_path / "a.jsonl", 2)
     (tmp_path / "link.jsonl").symlink_to("a.jsonl")
     (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
+    (tmp_path / "torn.jsonl").write_text("{torn")
+    (tmp_path / "packed.jsonl").write_bytes(gzip.compress(b'{"response": "A"}'))
     (tmp_path / "list.json").write_text('[\n  {"response": "a"},\n  {"response": "b"}]\n')
     (tmp_path / "empty.jsonl").write_text("\n\n")
     (tmp_path / "empty").mkdir()
@@ -265,7 +272,7 @@ def test_bad_input_exits_2_says_why_and_writes_nothing(
         (tmp_path / name).mkdir()
         (tmp_path / name / "run.json").write_text(manifest)
         (tmp_path / name / "responses.jsonl").write_text("")
-    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    before = {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")}
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as e:
         main(["score", *arguments])
@@ -274,7 +281,7 @@ def test_bad_input_exits_2_says_why_and_writes_nothing(
     assert said in " ".join(printed.err.split())
     if "Usage:" not in printed.err:
         assert "so:" in printed.err and "fix:" in printed.err
-    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+    assert {p: p.is_file() and p.read_bytes() for p in tmp_path.rglob("*")} == before
 
 
 def test_csv(tmp_path):
@@ -365,9 +372,91 @@ def test_the_table_fits_the_terminal(tmp_path, columns):
     assert all(cell_len(text) <= int(columns) for text in done.stdout.splitlines())
     assert "\x1b" not in done.stdout
     header = done.stdout.splitlines()[0].split()
-    assert header == ["id", "condition", "words", "lang", "v2", "grammar", "reasoni…"] or header[
+    assert header == ["id", "condition", "words", "lang", "v2", "grammar", "reasoning"] or header[
         :6
     ] == ["id", "condition", "words", "lang", "v2", "grammar"]
+
+
+def test_wide_characters_do_not_break_the_table(tmp_path):
+    pairs(tmp_path / "a.jsonl", 2, id="識別" * 20, condition="条件" * 5, category="分類" * 10)
+    done = lem("score", "a.jsonl", "--by", "condition", "--by", "category", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert all(cell_len(text) <= 80 for text in lines), done.stdout
+    assert lines[1].endswith(lines[2][-30:]) and cell_len(lines[1]) == len(lines[0])
+    assert f"{'条件' * 5} / {'分類' * 10}" in lines  # too long for its column, so by itself
+
+
+def test_names_are_told_apart_and_labels_are_whole(tmp_path):
+    pairs(tmp_path / "a.jsonl", 2, condition="baseline", category="Governance")
+    both = ("--scorer", "grammar:head", "--scorer", "grammar:head_unloaded")
+    done = lem("score", "a.jsonl", *both, "--scorer", "reasoning", "--delta", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert lines[0].split()[-2:] == ["grammar:head", "grammar:head_unloaded"]
+    assert "no room for reasoning" in done.stdout
+    assert all(cell_len(text) <= 80 for text in lines), done.stdout
+    two = ("--by", "condition", "--by", "category", "--scorer", "reasoning", "--scorer", "grammar")
+    done = lem("score", "a.jsonl", *two, "--delta", cwd=tmp_path)
+    assert "reasoning = reasoning (content not judged)" in " ".join(done.stdout.split())
+    assert "\nreasoning (content not judged): reasoning.score" in done.stdout
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert lines.index(["baseline"]) + 1 == lines.index(["Governance"])  # heads of the card
+    summary = lem("score", "a.jsonl", *two, "--summary", "--json", cwd=tmp_path)
+    (group,) = json.loads(summary.stdout)["groups"]
+    assert group["scorers"]["reasoning"]["label"] == "reasoning (content not judged)"
+
+
+def test_numbers_as_ids_stay_numbers(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"id": 0, "response": "A"}\n{"id": 2.5, "response": "B"}\n')
+    ask = ("score", "a.jsonl", "--scorer", "v2")
+    assert [r["id"] for r in records(lem(*ask, "--json", cwd=tmp_path))] == [0, 2.5]
+    table = lem(*ask, cwd=tmp_path).stdout.splitlines()
+    assert [row.split()[0] for row in table[1:3]] == ["0", "2.5"]
+    rows = csv.DictReader(io.StringIO(lem(*ask, "--output", "csv", cwd=tmp_path).stdout))
+    assert [row["id"] for row in rows] == ["0", "2.5"]
+
+
+def test_a_file_named_twice_is_told_of(tmp_path):
+    pairs(tmp_path / "a.jsonl", 2)
+    (tmp_path / "b.jsonl").symlink_to("a.jsonl")
+    done = lem("score", "a.jsonl", "b.jsonl", "--scorer", "v2", "--json", cwd=tmp_path)
+    assert "note: b.jsonl is named more than once" in done.stderr and len(records(done)) == 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("form", ["--json", "--output=csv", "--summary", "--explain", "--rows=0"])
+def test_a_full_disk_behind_standard_output(tmp_path, form):
+    pairs(tmp_path / "a.jsonl", 2)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "lem", "score", "a.jsonl", "--scorer", "v2", form],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2 and "Cannot write to standard output: No space" in done.stderr
+    assert "Traceback" not in done.stderr and "ignored" not in done.stderr
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_call_leaves_nothing_behind(tmp_path, number):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lem", "score", "--scorer", "v2", "--to", "s.parquet"],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdin.write(json.dumps({"response": ANSWER}).encode() + b"\n")
+    process.stdin.flush()
+    until = time.monotonic() + 60
+    while not list(tmp_path.iterdir()) and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.2)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert said.strip() == b"" and list(tmp_path.iterdir()) == []
 
 
 def test_rows_and_limit(tmp_path):

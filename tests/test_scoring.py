@@ -1,21 +1,27 @@
 """Reading answers from lines and files, running sums, cutting texts, writing files."""
 
+import gzip
+import io
 import json
 import math
+import re
 import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from conftest import lem
 from lem.errors import LemError
-from lem.scoring import sources
+from lem.scoring import explain, sources
 from lem.scoring.explain import segments
-from lem.scoring.shapes import MESSAGES, PAIRS, PUBLISHED, RUN_LOG, BrokenLine, parse_line
-from lem.scoring.sinks import csv_cell, new_file
+from lem.scoring.gains import needs_gains, with_gains
+from lem.scoring.shapes import MESSAGES, PAIRS, PUBLISHED, RUN_LOG, BrokenLine, Item, parse_line
+from lem.scoring.sinks import csv_cell, json_line, new_file
 from lem.scoring.sources import Broken, Meter, open_inputs, read_source
 from lem.scoring.summary import Running, Share
+from lem.scoring.work import Job, Worker, describe
 
 
 def line(**fields):
@@ -51,7 +57,7 @@ def test_facts_beside_a_pair_are_kept():
         lek_score=3.5,
     )
     _, (item,) = parse_line(raw, PAIRS)
-    assert item._replace(file="") == ("", "7", "Q", None, "m", "json", 2, "Health", "length", "")
+    assert item == Item("", 7, "Q", None, "m", "json", 2, "Health", "length")
 
 
 def test_the_last_assistant_message_is_the_answer():
@@ -114,6 +120,12 @@ BROKEN = [
     (b'{"prompt": "Q", "response": 3}', "field 'response' is a number"),
     (b'{"prompt": ["Q"], "response": "A"}', "field 'prompt' is a list"),
     (b'{"response": "A", "id": {}}', "field 'id' is an object"),
+    (b'{"response": "A", "id": true}', "not a text or a number"),
+    (b'{"response": "A", "id": NaN}', "field 'id' is nan"),
+    (b'{"response": "A", "id": 1e400}', "field 'id' is inf"),
+    (b'{"response": "A', "Unterminated string starting at column 14"),
+    (b"{\n", "spread over several lines"),
+    (b'{"id": ' + b"9" * 5000 + b"}", "thousands of digits"),
     (b'{"response": "A", "sample": "x"}', "not a whole number"),
     (b'{"response": "A", "sample": true}', "true or false, not a whole number"),
     (b'{"messages": {}}', "'messages' is an object, not a list"),
@@ -126,8 +138,7 @@ BROKEN = [
     (b'{"type": "probe", "conditions": {"a": 1}}', "condition 'a' is a number"),
     (b'{"probe": "P", "condition": "c", "final": null}', "field 'final' is null"),
     (b'{"response": "caf\xe9"}', "not UTF-8: byte 0xe9"),
-    (b"[" * 100_000, "not usable JSON: RecursionError"),
-    (b'{"response": ' + b"9" * 5000 + b"}", "not usable JSON: ValueError"),
+    (b"[" * 100_000, "not usable JSON: lists or objects nested too deeply"),
 ]
 
 
@@ -248,6 +259,31 @@ def test_a_line_or_text_that_is_too_long_is_skipped_not_held(tmp_path, monkeypat
     assert len(read(file)[0].text) == 100_000
 
 
+def test_json_over_several_lines_is_told_how_to_become_json_lines(tmp_path):
+    for value in ({"response": "A"}, [{"response": "A"}]):
+        file = tmp_path / "a.json"
+        file.write_text(json.dumps(value, indent=1))
+        found = list(read_source(open_inputs((str(file),))[0], "auto", Meter()))
+        assert found and all(isinstance(one, Broken) for one in found)
+        assert "one object a line: jq -c" in found[0].cause
+
+
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [
+        (gzip.compress(b'{"response": "A"}'), "gzip -dc"),
+        (b"\x28\xb5\x2f\xfd....", "zstd -dc"),
+        ('{"response": "A"}'.encode("utf-16"), "iconv -f UTF-16"),
+        (b"PAR1\x15\x04", "is Parquet"),
+    ],
+)
+def test_a_packed_file_is_named_as_one_before_anything_is_scored(tmp_path, begins, told):
+    (tmp_path / "a.jsonl").write_bytes(begins)
+    with pytest.raises(LemError) as e:
+        open_inputs((str(tmp_path / "a.jsonl"),))
+    assert told in str(e.value)
+
+
 def test_the_first_good_line_fixes_the_format(tmp_path):
     chat = line(messages=[{"role": "assistant", "content": "x"}])
     file = tmp_path / "a.jsonl"
@@ -351,6 +387,25 @@ def test_segments_cut_the_text_and_lose_nothing(text, spans):
         at += len(piece)
 
 
+def test_an_answer_that_is_too_long_to_look_at_is_cut(monkeypatch):
+    monkeypatch.setattr(explain, "SHOWN", 25)
+    console = Console(file=io.StringIO(), width=80)
+    item, worker = Item("However, " * 10, id=0), Worker(Job(("v2",)))
+    evidence, infos = worker.evidence(item), [describe("v2")]
+    explain.print_evidence(item, worker.score(item), evidence, infos, console)
+    shown = console.file.getvalue()
+    assert shown.startswith("══ 0\n")
+    assert shown.count(": However]") == 3 and "65 more characters" in shown
+
+
+def test_json_lines_hold_nothing_a_terminal_obeys():
+    value = {"id": "a\x1b[2J\x9b2J\x7f\u202e\u2028\ud800é"}
+    raw = json_line(value)
+    assert json.loads(raw) == value and "é" in raw.decode()
+    assert len(raw.decode().splitlines()) == 1
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\u2028]", raw.decode())
+
+
 def test_csv_cells():
     assert [csv_cell(v) for v in ("=SUM(A1)", "+1", "-x", "@a", "\t=1", "P-1")] == [
         "'=SUM(A1)",
@@ -368,10 +423,25 @@ def test_a_new_file_appears_whole_or_not_at_all(tmp_path):
     with pytest.raises(RuntimeError), new_file(target) as file:
         file.write(b"half")
         raise RuntimeError
-    assert list(target.parent.iterdir()) == []
+    assert list(tmp_path.iterdir()) == []
     with new_file(target) as file:
         file.write(b"whole")
         assert not target.exists()
     assert target.read_bytes() == b"whole" and len(list(target.parent.iterdir())) == 1
     with pytest.raises(LemError, match="Cannot write"), new_file(target / "below"):
         pass
+
+
+def test_gains_are_asked_for_in_batches_and_only_where_there_is_a_prompt():
+    asked = []
+
+    def gains(pairs):
+        asked.append(len(pairs))
+        return [float(len(answer)) for _, answer in pairs]
+
+    items = [Item("x" * i, prompt=None if i % 3 == 0 else "why?") for i in range(70)]
+    found = list(with_gains(iter(items), gains))
+    assert [item._replace(gain=None) for item in found] == items
+    assert [item.gain for item in found] == [None if i % 3 == 0 else float(i) for i in range(70)]
+    assert len(asked) == 3 and max(asked) <= 32
+    assert needs_gains(("v2", "reasoning:likelihood")) and not needs_gains(("v2", "reasoning"))

@@ -16,6 +16,7 @@ from lem.judge import (
     judge,
     load_rubrics,
     other_judges,
+    read_judgements,
     read_labels,
     read_material,
     summarise,
@@ -39,7 +40,8 @@ Examples:
   lem judge --rubrics
   lem judge runs/NAME --judge judge.gguf
   lem judge runs/NAME --judge openai:qwen3 --base-url http://127.0.0.1:8080/v1
-  lem judge runs/NAME --judge judge.gguf --pairwise --rubric harm --rubric mine.json
+  lem judge runs/NAME --judge judge.gguf --pairwise --rubric harm
+  lem judge runs/NAME --judge judge.gguf --rubric respect --rubric mine.json
   lem judge results.jsonl --judge judge.gguf --labels people.jsonl
 
 Judging stopped at any moment goes on where it was with the same command."""
@@ -126,6 +128,7 @@ def command(
         )
     rubrics, material = load_rubrics(names), read_material(source, limit)
     reference = _reference(against, material.conditions, pairwise)
+    _check_others(labels, agree)
     errors = Console(stderr=True, highlight=False)
 
     def say(text: str) -> None:
@@ -133,7 +136,9 @@ def command(
             errors.print(Text(printable(text), style="dim"), soft_wrap=True)
 
     def on_plan(folder: Path, total: int, missing: int) -> None:
-        say(f"{len(material.answers)} answers × {len(rubrics)} rubrics → {folder}")
+        answers = f"{len(material.answers)} answer{'' if len(material.answers) == 1 else 's'}"
+        by = f"{len(rubrics)} rubric{'' if len(rubrics) == 1 else 's'}"
+        say(f"{answers} × {by} → {folder}")
         if missing < total:
             say(f"{total - missing} of {total} replies are there already")
 
@@ -163,6 +168,14 @@ def command(
     summary = summarise(judged, material, reference, others)
     write_atomic(judged.folder / "summary.json", dump_json(summary.to_json(), indent=1) + "\n")
     _print(summary, judged.folder, as_json, quiet)
+
+
+def _check_others(labels: Path | None, folders: tuple[Path, ...]) -> None:
+    """Find out now what is wrong with other raters, and not when the judge is done."""
+    if labels:
+        read_labels(labels, [])
+    for folder in folders:
+        read_judgements(folder)
 
 
 def _reference(against: str, conditions: list[str], pairwise: bool) -> str | None:

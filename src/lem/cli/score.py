@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import io
+import math
 import os
+import signal
+import stat
 import sys
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import Any, BinaryIO, NamedTuple, NoReturn, cast
 
 import click
 from rich.console import Console
@@ -17,6 +22,7 @@ from lem.kernels import BUILT_IN, load_kernel
 from lem.kernels.load import data_text
 from lem.scorers.registry import scorer_names
 from lem.scoring.explain import ExplainSink
+from lem.scoring.gains import Gains, needs_gains
 from lem.scoring.rows import columns
 from lem.scoring.run import Plan, run
 from lem.scoring.sinks import (
@@ -27,6 +33,7 @@ from lem.scoring.sinks import (
     check_target,
     json_line,
     new_file,
+    standard_output,
 )
 from lem.scoring.sources import Format, Source, open_inputs
 from lem.scoring.summary import Summary
@@ -38,6 +45,16 @@ from lem.text import dump_json
 DEFAULT_SCORERS = ("v2", "grammar", "reasoning")
 
 _NOTHING = "Nothing was scored."
+
+
+class _Share(click.FloatRange):
+    """A number from 0 to 1; `nan` is none, though no comparison finds that out."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @click.command(
@@ -112,13 +129,13 @@ Formats, told by the first line that is not blank:
 @click.option("--explain", is_flag=True, help="Show each answer with what was counted in it.")
 @click.option(
     "--max-kernel-overlap",
-    type=click.FloatRange(0, 1),
+    type=_Share(0, 1),
     metavar="F",
     help="Leave out answers that share more than this with a kernel.",
 )
 @click.option(
     "--max-prompt-overlap",
-    type=click.FloatRange(0, 1),
+    type=_Share(0, 1),
     metavar="F",
     help="Leave out answers that share more than this with their question.",
 )
@@ -180,14 +197,14 @@ def command(
     cores = jobs or os.cpu_count() or 1
     plan = Plan(sources, job, cast(Format, form), groups, limit, strict, cores)
     talk = Talk(Console(stderr=True, highlight=False), sources)
-    for source in sources:
-        for note in source.run.notes if source.run else ():
-            talk.say(f"note: {note}")
+    for note in _notes(sources):
+        talk.say(f"note: {note}")
     view = _View(output, to, rows, only_summary, explain, as_json)
     summary = _run(plan, view, talk)
     if to is not None and not only_summary and output != "table":
-        print_summary(summary, Console(highlight=False))
-    talk.count_broken(summary)
+        with standard_output():
+            print_summary(summary, Console(highlight=False))
+    talk.end(summary)
 
 
 class _View(NamedTuple):
@@ -201,16 +218,37 @@ class _View(NamedTuple):
     indented: bool
 
 
+def _gains(plan: Plan, stack: ExitStack, talk: Talk) -> Gains | None:
+    """Start the model that reads the answers, if a scorer asks for it."""
+    if not needs_gains(plan.job.scorers):
+        return None
+    from lem.engines.likelihood import open_reader
+
+    reader = open_reader(talk.say)
+    stack.callback(reader.close)
+    return reader.gains
+
+
 def _run(plan: Plan, view: _View, talk: Talk) -> Summary:
     """Score, and write rows and summary to the file or the terminal."""
     with ExitStack() as stack:
-        out = stack.enter_context(new_file(view.to)) if view.to else sys.stdout.buffer
+        stack.enter_context(_ended_politely())
+        out = stack.enter_context(new_file(view.to) if view.to else standard_output())
         console = _console(out, view.to)
         sink = None if view.only_summary else _sink(plan, view, out, console)
+        if isinstance(sink, ParquetSink):
+            stack.callback(sink.abandon)
         talk.sink = sink
-        talk.shares_screen = sink is not None and view.to is None and sys.stdout.isatty()
+        talk.shares_screen = sink is not None and view.to is None and _may_be_read(view.output)
         try:
-            summary = run(plan, sink, on_broken=talk.broken, on_scored=talk.tick, meter=talk.meter)
+            summary = run(
+                plan,
+                sink,
+                on_broken=talk.broken,
+                on_scored=talk.tick,
+                meter=talk.meter,
+                gains=_gains(plan, stack, talk),
+            )
         finally:
             talk.stop()
         if sink is not None:
@@ -221,6 +259,50 @@ def _run(plan: Plan, view: _View, talk: Talk) -> Summary:
             print_summary(summary, console)
         out.flush()
     return summary
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """Let a request to end (SIGTERM, a closed terminal) clean up behind it, as Ctrl-C does."""
+    wanted = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        wanted = []
+    wanted = [number for number in wanted if signal.getsignal(number) is signal.SIG_DFL]  # nohup
+    for number in wanted:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    sys.exit(128 + number)
+
+
+def _notes(sources: list[Source]) -> Iterator[str]:
+    """What has to be known of the inputs before anything is scored."""
+    seen: set[tuple[int, int]] = set()
+    for source in sources:
+        yield from source.run.notes if source.run else ()
+        if source.path is None or not source.path.is_file():
+            continue
+        facts = source.path.stat()
+        if (facts.st_dev, facts.st_ino) in seen:
+            yield f"{source.name} is named more than once, so its answers count more than once"
+        seen.add((facts.st_dev, facts.st_ino))
+
+
+def _may_be_read(output: str) -> bool:
+    """Whether what is written to standard output may appear on the terminal: always so where it is
+    the terminal; a table through a pipe most likely goes to `head` or `less`."""
+    if sys.stdout.isatty() or output != "table":
+        return sys.stdout.isatty()
+    try:
+        return stat.S_ISFIFO(os.fstat(sys.stdout.fileno()).st_mode)
+    except io.UnsupportedOperation:  # a stream of Python's own, in the place of standard output
+        return False
 
 
 def _output(output: str | None, as_json: bool, to: Path | None) -> str:

@@ -37,12 +37,13 @@ ANSWER_TOKENS = 160
 
 #: Characters of an answer that are looked at for those tokens: English has 4 to 5 a token.
 _ANSWER_CHARACTERS = 4000
-#: Tokens per decode call. Their logits are kept until they are read: 100 MB for 49,152 words.
-_CHUNK = 512
+#: Tokens per decode call. 128 to 512 are equally fast on 2 cores; the logits of all are kept until
+#: they are read, 50 MB for 49,152 words.
+_CHUNK = 256
 #: Rows of logits that are read together: what fits into the processor's cache.
 _BLOCK = 8
-#: Cells (keys and values) that are filled before all but the greeting's are given back. Attention
-#: looks through the masks of all of them, so more is not faster.
+#: Cells (keys and values) that are filled before all but the greeting's are given back: about six
+#: answers. 1,024 to 4,096 are equally fast, since attention looks through the masks of them all.
 _CELLS = 2048
 #: Sequences that share them.
 _SEQUENCES = 64
@@ -64,7 +65,7 @@ class _Token(NamedTuple):
 class _Pair(NamedTuple):
     """A prompt, rendered, and its answer, both as tokens."""
 
-    index: int
+    place: int
     """Where its gain belongs."""
     prompt: tuple[int, ...]
     answer: tuple[int, ...]
@@ -86,7 +87,14 @@ class Reader:
         self._model = LlamaModel(path, name or path.stem)
         self._threads = threads or usable_cores()
         self._context: _Context | None = None
-        self._neutral = tuple(self._model.tokenize(_turn(self._model, NEUTRAL_PROMPT)))
+        self._neutral = self._prompt_ids(NEUTRAL_PROMPT)
+        if not self._neutral:
+            self._model.close()
+            raise LemError(
+                f"The chat template of {path} cannot render a plain user message.",
+                "No answer can be read with this model.",
+                "Use the built-in model.",
+            )
 
     @property
     def name(self) -> str:
@@ -120,12 +128,12 @@ class Reader:
         if not readable:
             return found
         head = common_prefix([list(self._neutral), *(list(p.prompt) for p in readable)])
-        need = max(len(p.prompt) + 2 * len(p.answer) for p in readable)
-        context = self._ready(max(_CELLS, len(self._neutral) + need))
+        cells = max(_CELLS, *(len(p.prompt) + 2 * len(p.answer) for p in readable))
+        context = self._ready(len(self._neutral) + cells)
         context.compute(_prefix(self._neutral, 0, _NEUTRAL))
-        for wave in _waves(readable, context.cells - len(self._neutral), head):
+        for wave in _waves(readable, cells, head):
             for pair, gain in zip(wave, self._read(wave, context, head)):
-                found[pair.index] = gain
+                found[pair.place] = gain
         return found
 
     def close(self) -> None:
@@ -139,11 +147,11 @@ class Reader:
         """Return the pairs that can be read, those of one prompt side by side."""
         prompts = {prompt: self._prompt_ids(prompt) for prompt, _ in pairs}
         found = []
-        for index, (prompt, text) in enumerate(pairs):
+        for place, (prompt, text) in enumerate(pairs):
             ids = prompts[prompt]
             answer = self._model.tokenize_plain(text.strip()[:_ANSWER_CHARACTERS])[:ANSWER_TOKENS]
             if ids and answer and len(ids) + len(answer) <= self._model.context_length:
-                found.append(_Pair(index, ids, tuple(answer)))
+                found.append(_Pair(place, ids, tuple(answer)))
         return sorted(found, key=lambda pair: pair.prompt)
 
     def _prompt_ids(self, prompt: str) -> tuple[int, ...]:
@@ -151,7 +159,8 @@ class Reader:
         if self._model.foreign_tokens(prompt):
             return ()
         try:
-            return tuple(self._model.tokenize(_turn(self._model, prompt)))
+            text = self._model.render([{"role": "user", "content": prompt}])
+            return tuple(self._model.tokenize(text))
         except TemplateRefused:
             return ()
 
@@ -168,7 +177,7 @@ class Reader:
     def _read(self, wave: Sequence[_Pair], context: _Context, head: int) -> list[float]:
         """Return the gains of pairs that fit into the context together."""
         free = itertools.count(_NEUTRAL + 1)
-        prompts = {pair.prompt: next(free) for pair in wave}
+        prompts = dict(zip(dict.fromkeys(pair.prompt for pair in wave), free))
         opening: list[_Token] = []
         for prompt, sequence in prompts.items():
             context.share(_NEUTRAL, sequence, head)
@@ -219,10 +228,6 @@ def log_probabilities(logits: NDArray[np.float32], targets: Sequence[int]) -> ND
         chosen = block[np.arange(len(block)), targets[start : start + _BLOCK]]
         found[start : start + _BLOCK] = chosen - peak[:, 0] - np.log(total)
     return found
-
-
-def _turn(model: LlamaModel, prompt: str) -> str:
-    return model.render([{"role": "user", "content": prompt}])
 
 
 def _prefix(prompt: Sequence[int], start: int, sequence: int) -> list[_Token]:

@@ -125,7 +125,7 @@ def judge(
         _write_manifest(folder, engine, mode, sampling, rubrics, material, warnings, command)
         if on_plan:
             on_plan(folder, len(requests), len(missing))
-        failures = _ask(engine, missing, len(requests), store, watcher) if missing else []
+        failures = _ask(engine, missing, requests, store, watcher) if missing else []
         new = sum(r.key in store.responses for r in missing)
         judgements = _judgements(items, store.responses, mode)
         _write_judgements(folder, judgements)
@@ -212,7 +212,7 @@ def _item(engine: Engine, rubric: Rubric, shown: tuple[Answer, ...], sampling: S
 def _ask(
     engine: Engine,
     missing: Sequence[Request],
-    total: int,
+    requests: Sequence[Request],
     store: ResponseStore,
     watcher: Watcher | None,
 ) -> list[LemError]:
@@ -221,11 +221,17 @@ def _ask(
     An engine raises for a round in which requests failed, and may have given the round up early.
     So what is then unanswered is asked again one by one, and in growing groups where that goes
     well: a request that fails costs nothing but itself. The order is then one without meaning, so
-    that failures in a row speak of the judge and not of questions that stand together.
+    that failures in a row speak of the judge and not of questions that stand together. Even so
+    they may all be of the questions, for what a judge always fails on is what is left at the end:
+    it is given up only if it then fails on a request, too, that it answered before.
+
+    Args:
+        requests: all that are needed, the answered ones too.
 
     Returns:
         The error of each request that failed alone.
     """
+    total = len(requests)
     meter, left, size = Meter(), list(missing), len(missing)
     failures: list[LemError] = []
     in_a_row = 0
@@ -253,15 +259,28 @@ def _ask(
                 failures.append(error)
                 in_a_row += 1
                 if in_a_row >= FAILURES_IN_A_ROW or len(failures) == total:
-                    raise LemError(
-                        f"The judge keeps failing ({len(failures)} requests): {error.cause}",
-                        "It was given up. Every reply made before is kept.",
-                        f"{error.fix} Then run the same command again: it asks what is missing.",
-                    )
+                    if not _answers_still(engine, requests, store):
+                        raise _given_up(error, len(failures))
+                    in_a_row = 0
     finally:
         if watcher:
             watcher.stop()
     return failures
+
+
+def _answers_still(engine: Engine, requests: Sequence[Request], store: ResponseStore) -> bool:
+    """Whether a judge that failed often answers a request, again, that it answered before."""
+    answered = [r for r in requests if r.key in store.responses][-1:]
+    return any(isinstance(r, Response) for r in _replies(engine, answered, Meter()))
+
+
+def _given_up(error: LemError, failures: int) -> LemError:
+    again = "Then run the same command again: it makes only what is missing."
+    return LemError(
+        f"The judge keeps failing ({failures} requests): {error.cause}",
+        "It was given up. Every reply made before is kept.",
+        error.fix if again in error.fix else f"{error.fix} {again}",
+    )
 
 
 def _replies(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
 from lem.errors import LemError
 from lem.judge.rubrics import faults
@@ -20,11 +21,20 @@ _STOPPED = "Nothing was judged."
 Name = Annotated[str, AfterValidator(printable)]
 
 
+def _as_text(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if number and math.isfinite(value) else value
+
+
+#: An id may also be a number, which goes by how it is written.
+Id = Annotated[Name, BeforeValidator(_as_text)]
+
+
 class _Line(BaseModel):
     """A line of a file; other fields are allowed and left alone."""
 
     model_config = ConfigDict(strict=True)
-    id: Name
+    id: Id
     prompt: str
 
 
@@ -93,6 +103,12 @@ def read_material(path: Path, limit: int | None = None) -> Material:
 
 
 def _run(folder: Path) -> Material:
+    if not (folder / "run.json").exists():
+        raise LemError(
+            f"{folder} is a folder without run.json, so it is no run.",
+            _STOPPED,
+            "Name a run folder or a file of answers.",
+        )
     manifest = read_manifest(folder)
     probes = {p["id"]: p for p in manifest["probes"]["items"]}
     conditions = [c["name"] for c in manifest["conditions"]]

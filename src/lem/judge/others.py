@@ -10,6 +10,7 @@ from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from lem.errors import LemError
 from lem.judge.judging import FILE, Judged, Judgement, read_judgements
+from lem.judge.material import Id
 from lem.judge.rubrics import HIGHEST, LOWEST, faults
 from lem.text import read_text
 
@@ -20,7 +21,7 @@ class _Label(BaseModel):
     """A line of a file of labels; other fields are allowed and left alone."""
 
     model_config = ConfigDict(strict=True)
-    probe: str = Field(validation_alias=AliasChoices("probe", "id"))
+    probe: Id = Field(validation_alias=AliasChoices("probe", "id"))
     condition: str
     rubric: str
     sample: int = 0
@@ -69,7 +70,7 @@ def read_labels(path: Path, judgements: Sequence[Judgement]) -> tuple[Ratings, i
         except (ValueError, RecursionError) as e:
             raise LemError(
                 f"{path}, line {number}: not a label: {faults(e)}.",
-                "No agreement was worked out; the judgements are kept.",
+                "The labels cannot be compared with what the judge says.",
                 'Write {"probe", "condition", "sample", "rubric", "score"}, one object a line.',
             ) from None
         labels[place] = label.score

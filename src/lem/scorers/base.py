@@ -21,6 +21,9 @@ class Answer(NamedTuple):
     """The question it answers; None where the input does not say."""
     kernels: tuple[str, ...] = ()
     """Texts of kernels that may have stood in front of the question."""
+    gain: float | None = None
+    """How much likelier a language model finds the answer after its prompt than after another one,
+    in nats a token (`lem.engines.likelihood`); None where nobody has measured it."""
 
 
 class Scorer(Protocol):

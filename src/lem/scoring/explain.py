@@ -15,6 +15,9 @@ from lem.scoring.work import Scored, ScorerInfo, Worker
 from lem.text import excerpt, printable
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "red")
+SHOWN = 20_000
+"""Characters of an answer that are shown; --output jsonl has the evidence in all of it."""
+
 _STYLES = tuple(_COLOURS) + tuple(f"reverse {colour}" for colour in _COLOURS)
 
 
@@ -54,7 +57,8 @@ def print_evidence(
 ) -> None:
     """The answer once for each scorer, its evidence in colour, or in brackets where there is no
     colour; then every part of the score with the number of its spans."""
-    name = " · ".join(part for part in (item.id, item.condition, item.model) if part)
+    told = ("" if item.id is None else str(item.id), item.condition, item.model)
+    name = " · ".join(part for part in told if part)
     console.print(Text(f"══ {excerpt(name, 100)}", style="bold"))
     for info in scorers:
         fields, spans = scored.scores[info.name], evidence[info.name]
@@ -97,8 +101,10 @@ def _marked(
 ) -> Text:
     """The text with its evidence marked; white space that counts is shown as ¶ or ␣."""
     marked = Text()
+    done = 0
     for piece, parts in segments(text, spans):
-        safe = printable(piece)
+        safe = printable(piece[: SHOWN - done])
+        done += len(piece)
         if parts and not piece.strip():
             after = "\n" * safe.count("\n")
             safe = "¶" * len(after) or "␣"
@@ -112,6 +118,9 @@ def _marked(
         else:
             marked.append(f"[{'+'.join(parts)}: {safe}]")
         marked.append(after)
+        if done >= SHOWN and len(text) > SHOWN:
+            marked.append(f"\n… {len(text) - SHOWN:,} more characters (--output jsonl has it all)")
+            break
     return marked
 
 

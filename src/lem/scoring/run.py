@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 
 from lem.errors import LemError
+from lem.scoring.gains import Gains, with_gains
 from lem.scoring.shapes import Item
 from lem.scoring.sinks import Sink
 from lem.scoring.sources import Broken, Format, Meter, Source, read_source
@@ -37,6 +38,7 @@ def run(
     on_broken: Callable[[Broken], None] = lambda broken: None,
     on_scored: Callable[[], None] = lambda: None,
     meter: Meter | None = None,
+    gains: Gains | None = None,
 ) -> Summary:
     """Score everything a plan names.
 
@@ -45,6 +47,7 @@ def run(
         on_broken: is told of every line that could not be scored.
         on_scored: is called after every answer.
         meter: counts the bytes read.
+        gains: reads the answers for the scorers that ask for it (`needs_gains`).
 
     Raises:
         LemError: an input cannot be read; with `strict`, a broken line; not one answer could be
@@ -64,7 +67,9 @@ def run(
         summary.broken += 1
         on_broken(found)
 
-    items = islice(_items(plan, meter or Meter(), broken), plan.limit)
+    items: Iterator[Item] = islice(_items(plan, meter or Meter(), broken), plan.limit)
+    if gains is not None:
+        items = with_gains(items, gains)
     for item, scored in score_all(items, plan.job, plan.jobs):
         summary.add(item, scored)
         if sink is not None and scored.dropped is None:
@@ -93,6 +98,12 @@ def _nothing(plan: Plan, broken: int, first: list[Broken]) -> LemError:
             f"There are no answers in {names}.",
             "Nothing was scored.",
             "Name a file with answers, or check that the program before the pipe wrote any.",
+        )
+    if any(first[0].place == source.name for source in plan.sources):
+        return LemError(
+            f"{first[0].place} is no text that can be scored: {first[0].cause}.",
+            "Nothing was scored.",
+            "Name a file of UTF-8 text, or of JSON Lines for many answers.",
         )
     what = "The only line is" if broken == 1 else f"All {broken:,} lines are"
     return LemError(

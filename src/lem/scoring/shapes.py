@@ -15,6 +15,7 @@ Four shapes are known. A line belongs to the first of them that fits:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -36,7 +37,8 @@ class Item(NamedTuple):
 
     text: str
     """The answer, exactly as it stands in the input."""
-    id: str | None = None
+    id: str | int | float | None = None
+    """As the line has it: a number stays a number."""
     prompt: str | None = None
     system: str | None = None
     """A system message that stood before the question, where the line shows it."""
@@ -47,6 +49,8 @@ class Item(NamedTuple):
     finish_reason: str | None = None
     """`length` where the answer was cut off; None where the line does not say."""
     file: str = ""
+    gain: float | None = None
+    """See `Answer.gain`; it is measured, not read."""
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -62,11 +66,14 @@ def decode(raw: bytes) -> dict[str, Any]:
     try:
         record = json.loads(text)
     except json.JSONDecodeError as e:
-        raise BrokenLine(f"not JSON: {e.msg} at column {e.colno}{_list_hint(text)}") from None
-    except (ValueError, RecursionError) as e:  # a number of 5,000 digits; 100,000 brackets
-        raise BrokenLine(f"not usable JSON: {type(e).__name__}") from None
+        cause = e.msg.removesuffix(" at")
+        raise BrokenLine(f"not JSON: {cause} at column {e.colno}{_hint(text)}") from None
+    except ValueError:
+        raise BrokenLine("not usable JSON: a whole number of thousands of digits") from None
+    except RecursionError:
+        raise BrokenLine("not usable JSON: lists or objects nested too deeply") from None
     if not isinstance(record, dict):
-        raise BrokenLine(f"{_kind(record)}, not an object{_list_hint(text)}")
+        raise BrokenLine(f"{_kind(record)}, not an object{_hint(text)}")
     return record
 
 
@@ -118,8 +125,10 @@ def parse_line(raw: bytes, shape: str | None) -> tuple[str, list[Item]]:
     return own, items_of(record, own)
 
 
-def _list_hint(text: str) -> str:
-    return " (a JSON list? one object a line: jq -c '.[]')" if text.lstrip()[:1] == "[" else ""
+def _hint(text: str) -> str:
+    if text.lstrip()[:1] == "[":
+        return " (a JSON list? one object a line: jq -c '.[]')"
+    return " (spread over several lines? one object a line: jq -c .)" if text.strip() == "{" else ""
 
 
 def _run_log(record: Mapping[str, Any]) -> list[Item]:
@@ -147,7 +156,7 @@ def _published(record: Mapping[str, Any]) -> list[Item]:
         items.append(
             Item(
                 text=_text(entry, "response", f" in condition {name!r}"),
-                id=_scalar(record, "id"),
+                id=_id(record),
                 prompt=_optional(record, "prompt"),
                 model=_scalar(record, "model"),
                 condition=name,
@@ -196,7 +205,7 @@ def _with_facts(
 ) -> Item:
     return Item(
         text=text,
-        id=_scalar(record, "id"),
+        id=_id(record),
         prompt=prompt,
         system=system,
         model=_scalar(record, "model"),
@@ -220,8 +229,18 @@ def _optional(record: Mapping[str, Any], name: str) -> str | None:
     return None if record.get(name) is None else _text(record, name)
 
 
+def _id(record: Mapping[str, Any]) -> str | int | float | None:
+    """The id as it stands, so that a record can be joined to its line."""
+    value = record.get("id")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise BrokenLine(f"field 'id' is {value}, which no JSON can hold")
+    if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
+        raise BrokenLine(f"field 'id' is {_kind(value)}, not a text or a number")
+    return value
+
+
 def _scalar(record: Mapping[str, Any], *names: str) -> str | None:
-    """The first of these fields that is there, as text; numbers are taken as they are written."""
+    """The first of these fields that is there, as text."""
     for name in names:
         value = record.get(name)
         if value is None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import os
+import re
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
@@ -20,6 +22,11 @@ from lem.text import dump_json
 
 _PARQUET_ROWS = 4096  # in a row group; what is held before it is written
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+# What a terminal obeys, what reorders text, and what some readers take for the end of a line.
+# JSON itself escapes only the characters below U+0020.
+_HARMFUL = re.compile("[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+_CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
 class Sink(Protocol):
@@ -62,8 +69,9 @@ class JsonlSink:
 
 
 def json_line(value: dict[str, Any], indent: int | None = None) -> bytes:
-    """An object as UTF-8; a lone surrogate in it is written as its JSON escape."""
-    return (dump_json(value, indent) + "\n").encode("utf-8", "backslashreplace")
+    """An object as UTF-8; lone surrogates and control characters are written as JSON escapes."""
+    text = _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", dump_json(value, indent))
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 class CsvSink:
@@ -125,6 +133,11 @@ class ParquetSink:
         self._write()
         self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of the stream, which has to be open still; what was not closed is no file."""
+        with suppress(OSError):
+            self._writer.close()
+
     def _write(self) -> None:
         if self._rows:
             self._writer.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
@@ -132,10 +145,11 @@ class ParquetSink:
 
 
 def csv_cell(value: Field) -> str:
-    """A cell as text; None is empty. A text that a spreadsheet would run as a formula gets an
-    apostrophe in front (numbers do not)."""
+    """A cell as text; None is empty. Control characters other than tabs and line ends become
+    U+FFFD. A text that a spreadsheet would run as a formula gets an apostrophe in front (numbers
+    do not)."""
     if isinstance(value, str):
-        value = value.replace("\x00", "\ufffd")
+        value = _CONTROL.sub("\ufffd", value)
         return f"'{value}" if value.startswith(_FORMULA) else value
     if isinstance(value, bool):
         return "true" if value else "false"
@@ -182,6 +196,7 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
         LemError: the folder cannot be written, or the disk is full.
     """
     path = path.resolve()  # a link keeps pointing to where it did
+    missing = [folder for folder in path.parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -196,10 +211,39 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
+            with suppress(OSError):  # somebody else may use the new folders by now
+                for folder in missing:
+                    folder.rmdir()
             raise
     except OSError as e:
         raise LemError(
             f"Cannot write {path}: {e.strerror or e}.",
             "Scoring stopped, and no file of that name was made.",
             "Free some space or choose a folder that can be written.",
+        ) from None
+
+
+@contextmanager
+def standard_output() -> Iterator[BinaryIO]:
+    """Standard output, for bytes.
+
+    Raises:
+        LemError: it is closed, or what it goes to is full.
+        BrokenPipeError: its reader has left.
+    """
+    if sys.stdout is None:
+        raise LemError("Standard output is closed.", "Nothing was scored.", "Add --to FILE.")
+    try:
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as e:
+        # What is still buffered would fail again when Python ends.
+        with suppress(io.UnsupportedOperation):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise LemError(
+            f"Cannot write to standard output: {e.strerror or e}.",
+            "Scoring stopped; what was written before is not complete.",
+            "Free some space, or write elsewhere with --to FILE.",
         ) from None

@@ -30,6 +30,16 @@ LOG = "responses.jsonl"
 _JSON_NAMES = (".jsonl", ".ndjson", ".json")
 _JSON_START = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*\{)")
 _BOM = b"\xef\xbb\xbf"
+_PACKED = {
+    b"\x1f\x8b": ("compressed (gzip)", "gzip -dc {} | lem score"),
+    b"\x28\xb5\x2f\xfd": ("compressed (zstd)", "zstd -dc {} | lem score"),
+    b"\xfd7zXZ\x00": ("compressed (xz)", "xz -dc {} | lem score"),
+    b"PK\x03\x04": ("a zip archive", "unzip -p {} | lem score"),
+    b"\xff\xfe": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {} | lem score"),
+    b"\xfe\xff": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {} | lem score"),
+    b"PAR1\x15": ("Parquet", "Write it as JSON Lines or as text first."),
+}
+"""How files begin that hold answers in a form that is not read, and what to do with them."""
 _HEAD, _TAIL = 2**16, 2**20  # bytes looked at to tell the format, and to find the summary line
 
 Format = Literal["auto", "jsonl", "text"]
@@ -81,6 +91,8 @@ def open_inputs(inputs: tuple[str, ...]) -> list[Source]:
     Raises:
         LemError: an input is missing or is a folder without answers, or there is none.
     """
+    if sys.stdin is None and (not inputs or STDIN in inputs):
+        raise LemError("Standard input is closed.", "Nothing was scored.", "Name a file.")
     if not inputs and sys.stdin.isatty():
         raise LemError(
             "No input was named.",
@@ -91,7 +103,13 @@ def open_inputs(inputs: tuple[str, ...]) -> list[Source]:
         raise LemError(
             "Standard input (-) was named twice.", "Nothing was scored.", "Name it once."
         )
-    return [_open(name) for name in inputs or (STDIN,)]
+    sources = []
+    for name in inputs or (STDIN,):
+        try:
+            sources.append(_open(name))
+        except OSError as e:
+            raise _unreadable(name, e, "Nothing was scored.") from None
+    return sources
 
 
 def _open(name: str) -> Source:
@@ -109,9 +127,28 @@ def _open(name: str) -> Source:
                 f"Name the files in it: lem score {name}/*.txt",
             )
         path = path / LOG
+    if path.is_file():  # to find out now, not after hours of scoring what stands before it
+        with path.open("rb") as file:
+            _refuse_packed(name, file.read(16))
     manifest = path.parent / "run.json"
     run = read_run(path.parent) if path.name == LOG and manifest.is_file() else None
     return Source(path, str(path), path.stat().st_size if path.is_file() else None, run)
+
+
+def _refuse_packed(name: str, head: bytes) -> None:
+    for start, (what, fix) in _PACKED.items():
+        if head.startswith(start):
+            raise LemError(
+                f"{name} is {what}.",
+                "It cannot be read; nothing was scored of it.",
+                fix.format("-" if name == "stdin" else name),
+            )
+
+
+def _unreadable(name: str, error: OSError, so: str) -> LemError:
+    return LemError(
+        f"Cannot read {name}: {error.strerror or error}.", so, "Check the file and its permissions."
+    )
 
 
 def read_run(folder: Path) -> RunFacts:
@@ -180,16 +217,13 @@ def read_source(source: Source, form: Format, meter: Meter) -> Iterator[Item | B
             with source.path.open("rb") as stream:
                 yield from _read(source, stream, form, meter)
     except OSError as e:
-        raise LemError(
-            f"Cannot read {source.name}: {e.strerror or e}.",
-            "Scoring stopped there.",
-            "Check the file and its permissions.",
-        ) from None
+        raise _unreadable(source.name, e, "Scoring stopped there.") from None
 
 
 def _read(source: Source, stream: BinaryIO, form: Format, meter: Meter) -> Iterator[Item | Broken]:
     head = _head(stream)
     meter.read += len(head)
+    _refuse_packed(source.name, head)
     head = head.removeprefix(_BOM)
     if form == "auto":
         named = source.path is not None and source.path.suffix.lower() in _JSON_NAMES
@@ -260,8 +294,8 @@ def _place(
 ) -> Item:
     """Add what the file knows of an answer and its line does not say."""
     prompt, category = item.prompt, item.category
-    if run is not None and item.id in run.probes:
-        prompt, category = run.probes[item.id]
+    if run is not None and str(item.id) in run.probes:
+        prompt, category = run.probes[str(item.id)]
     return item._replace(
         id=item.id if item.id is not None else f"{Path(source.name).name}:{number}",
         prompt=prompt,

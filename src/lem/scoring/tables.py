@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate, zip_longest
 
-from rich.cells import set_cell_size
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
@@ -47,20 +48,21 @@ class TableSink:
         cells = record(item, scored)
         values = [cell(cells[s.name][s.headline]) for s in self._fit]
         words, language = cells["text"]["words"], cells["text"]["language"]
-        self._show(
-            self._line(item.id or "", item.condition or "", str(words), str(language), values)
-        )
+        name = "" if item.id is None else str(item.id)
+        self._show(self._line(name, item.condition or "", str(words), str(language), values))
 
     def close(self) -> None:
-        """Say what was not shown."""
+        """Say what was not shown, and what the columns are."""
+        if not self._count:
+            return
         left = self._count - self._rows if self._rows else 0
         if left > 0:
             self._show(f"… and {left:,} more (--rows 0, or --output jsonl, shows all)")
-        if self._count and len(self._fit) < len(self._scorers):
+        if len(self._fit) < len(self._scorers):
             names = ", ".join(s.name for s in self._scorers[len(self._fit) :])
-            self._show(f"… no room for {names} (--output jsonl has all scorers)")
-        if self._count:
-            self._show("")
+            self._console.print(Text(f"… no room for {names} (--output jsonl has all scorers)"))
+        self._console.print(Text("; ".join(f"{s.name} = {s.label}" for s in self._fit) + "."))
+        self._show("")
 
     @property
     def silent(self) -> bool:
@@ -70,16 +72,24 @@ class TableSink:
     @property
     def _fit(self) -> list[ScorerInfo]:
         """The scorers that there is room for beside an id of at least 12 characters."""
-        room = self._console.width - 12 - 12 - (_CONDITION + 1 if self._with_condition else 0)
-        return self._scorers[: max(1, room // (_NUMBERS + 1))]
+        ends = accumulate(self._column(scorer) + 1 for scorer in self._scorers)
+        return self._scorers[: max(1, sum(end <= self._room for end in ends))]
+
+    @property
+    def _room(self) -> int:
+        return self._console.width - 12 - 12 - (_CONDITION + 1 if self._with_condition else 0)
+
+    def _column(self, scorer: ScorerInfo) -> int:
+        return max(_NUMBERS, min(len(scorer.name), self._room - 1))
 
     def _line(
         self, name: str, condition: str, words: str, language: str, values: Sequence[str]
     ) -> str:
         right = f"{words:>6} {language[:4]:4}"
-        right += "".join(f" {_short(value, _NUMBERS):>{_NUMBERS}}" for value in values)
+        for value, scorer in zip(values, self._fit):
+            right += f" {_short(value, self._column(scorer)):>{self._column(scorer)}}"
         middle = _cell(condition, _CONDITION) + " " if self._with_condition else ""
-        width = max(12, self._console.width - len(right) - 1 - len(middle))
+        width = max(12, self._console.width - len(right) - 1 - cell_len(middle))
         return f"{_cell(name, min(width, 40))} {middle}{right}"
 
     def _show(self, line: str) -> None:
@@ -98,14 +108,19 @@ def summary_lines(summary: Summary, width: int) -> Iterator[str]:
     """The tables of the summary, at most `width` wide from 80 on (but for a scorer's label)."""
     groups = list(summary.groups.values())
     room = max(8, min(30, width - 65))
+    names = [_name(group, groups) for group in groups]
     for info in summary.infos:
-        yield f"{info.label}: {info.name}.{info.headline}, {info.version}"
+        title = f"{info.label}: {info.name}.{info.headline}"
+        yield from _joined(title, info.version, width)
         yield (
             f"{_cell('', room)} {'n':>6} {'mean':>6} {'95 %':16} {'n/a':>4} {'words':>6} "
             f"{'empty':>5} {'cut':>4} {'≠en':>4} {'loops':>5}"
         )
-        for group in groups:
-            yield _group_line(_name(group, groups), group, info, room)
+        for name, group in zip(names, groups):
+            if cell_len(excerpt(name, width)) > room:  # a line of its own, so that it can be read
+                yield _cell(name, width).rstrip()
+                name = ""
+            yield _group_line(name, group, info, room)
         yield ""
     for info in summary.infos:
         if any(group.scorers[info.name].card for group in groups):
@@ -142,8 +157,9 @@ def _card(groups: Sequence[Group], info: ScorerInfo, width: int) -> Iterator[str
     """The lines of the published model cards, a column for each group that there is room for."""
     label, column = len(_SYCOPHANCY), 10
     shown = groups[: max(1, (width - label) // (column + 1))]
-    yield f"{info.name}, as on the published cards (means; {info.version})"
-    yield _columns("", (excerpt(_name(g, groups), column) for g in shown), label, column)
+    yield from _joined(f"{info.name}, means as on the published cards", info.version, width)
+    for names in zip_longest(*(_heads(g, groups) for g in shown), fillvalue=""):
+        yield _columns("", (_right(name, column) for name in names), label, column)
     sums = [g.scorers[info.name] for g in shown]
     means = [("grammar", [s.headline for s in sums])]
     means += [(name.replace("_", " "), [s.card[name] for s in sums]) for name in CARD_MEANS]
@@ -157,6 +173,13 @@ def _card(groups: Sequence[Group], info: ScorerInfo, width: int) -> Iterator[str
     yield _columns("LEK leakage", (_percent(g.leaks) for g in shown), label, column)
     if len(shown) < len(groups):
         yield f"… no room for {len(groups) - len(shown)} more groups (--summary --json has all)"
+
+
+def _heads(group: Group, groups: Sequence[Group]) -> list[str]:
+    """The name of a group, a line for each fact that makes it."""
+    if _name(group, groups) == "all":
+        return ["all"]
+    return ["(none)" if value is None else value for value in group.by.values()]
 
 
 def _columns(name: str, values: Iterator[str], label: int, column: int) -> str:
@@ -185,6 +208,17 @@ def _percent(share: Share) -> str:
 
 def _short(text: str, width: int) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def _joined(first: str, second: str, width: int) -> list[str]:
+    """Two texts on one line if there is room, else on two."""
+    line = f"{first}, {second}"
+    return [line] if len(line) <= width else [first + ",", second]
+
+
+def _right(text: str, width: int) -> str:
+    text = excerpt(text, width)
+    return " " * (width - cell_len(text)) + set_cell_size(text, min(width, cell_len(text)))
 
 
 def _cell(text: str, width: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -17,6 +18,9 @@ from lem.text import printable
 SHOWN_BROKEN = 10
 """Broken lines that are reported one by one; the rest is counted."""
 
+PATIENCE = 1.0
+"""Seconds before a bar is shown: what is done sooner needs none."""
+
 
 class Talk:
     """Reports broken lines, and shows a bar where there is a terminal."""
@@ -25,10 +29,11 @@ class Talk:
         self._console, self.meter = console, Meter()
         self._sizes = [source.size for source in sources]
         self._broken = 0
+        self._began = time.monotonic()
         self._progress: Progress | None = None
         self.sink: Sink | None = None
         self.shares_screen = False
-        """Whether rows go to the terminal that a bar would be on."""
+        """Whether rows go, or through a pipe may go, to the terminal that a bar would be on."""
 
     def say(self, text: str) -> None:
         """One line, made harmless."""
@@ -40,8 +45,11 @@ class Talk:
         if self._broken <= SHOWN_BROKEN:
             self.say(f"skipped: {found.place}: {found.cause}")
 
-    def count_broken(self, summary: Summary) -> None:
-        """The closing warning about broken lines, if there were any."""
+    def end(self, summary: Summary) -> None:
+        """The closing warnings about empty answers and broken lines, if there were any."""
+        empty = sum(group.empty.count for group in summary.groups.values())
+        if empty:
+            self.say(f"warning: empty answers: {empty:,} of {summary.answers:,}, scored as empty")
         if summary.broken:
             hidden = summary.broken - SHOWN_BROKEN
             more = f" ({hidden:,} of them not shown)" if hidden > 0 else ""
@@ -55,6 +63,8 @@ class Talk:
         if self._progress is None:
             silent = isinstance(self.sink, TableSink) and self.sink.silent
             if not self._console.is_terminal or (self.shares_screen and not silent):
+                return
+            if time.monotonic() - self._began < PATIENCE:
                 return
             known = [size for size in self._sizes if size is not None]
             total = sum(known) if len(known) == len(self._sizes) else None

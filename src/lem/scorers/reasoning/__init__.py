@@ -77,22 +77,28 @@ class ReasoningScore:
             "language": self.language,
             "content_judged": False,
             **{
-                name: None if found is None else round(value, 4)
+                name: None if value is None else round(value, 4)
                 for name, value in zip(Measures._fields[1:], found[1:] if found else _NOTHING)
             },
         }
 
 
-_NOTHING = (0.0,) * (len(Measures._fields) - 1)
+_NOTHING = (None,) * (len(Measures._fields) - 1)
 
 
-def score(text: str, prompt: str | None = None, kernels: Sequence[str] = ()) -> ReasoningScore:
+def score(
+    text: str,
+    prompt: str | None = None,
+    kernels: Sequence[str] = (),
+    gain: float | None = None,
+) -> ReasoningScore:
     """Score one answer.
 
     Args:
         text: the answer, exactly as the model gave it.
         prompt: the question. Without it the score cannot see an answer to another question.
         kernels: texts whose quotation earns nothing.
+        gain: what a language model makes of it (`Answer.gain`); None: the core tier.
 
     Returns:
         The score with its parts. No text raises an error.
@@ -105,7 +111,7 @@ def score(text: str, prompt: str | None = None, kernels: Sequence[str] = ()) -> 
     if language not in ("en", "und"):
         return ReasoningScore(None, language, terms.refusal, None, None, None)
     asked = prompt_of(prompt) if prompt else None
-    measures = measure(reading, terms, asked, runs_of(*kernels))
+    measures = measure(reading, terms, asked, runs_of(*kernels), gain)
     graded = grade(measures)
     name, least = min(graded.limits.items(), key=lambda item: item[1])
     return ReasoningScore(
@@ -165,9 +171,12 @@ class _Scorer:
     version: str = VERSION
     label: str = LABEL
     headline: str = "score"
+    reads: bool = False
+    """A language model's reading is used; see `Answer.gain`."""
 
     def score(self, answer: Answer) -> dict[str, Field]:
-        return score(answer.text, answer.prompt, answer.kernels).fields()
+        gain = answer.gain if self.reads else None
+        return score(answer.text, answer.prompt, answer.kernels, gain).fields()
 
     def delta(self, answer: Answer) -> dict[str, Field]:
         return {}
@@ -177,7 +186,11 @@ class _Scorer:
 
 
 def scorer(name: str = "reasoning", profile: str | None = None) -> _Scorer:
-    """Return the scorer; it has no profiles."""
+    """Return the scorer: profile `core` (the default), or `likelihood`, which also uses
+    `Answer.gain`."""
+    if profile == "likelihood":
+        label = "reasoning, read by a model (content not judged)"
+        return _Scorer(name, f"{VERSION}:likelihood", label, reads=True)
     return _Scorer(name)
 
 

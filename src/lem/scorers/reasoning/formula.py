@@ -44,6 +44,14 @@ _LIMITS = {
 }
 
 
+# With a language model's reading (see `Answer.gain`): below the first range a text follows from its
+# prompt no better than from another one; in the second it follows well enough to count as linked
+# without sharing a word; beyond the third it is the prompt again.
+_FOLLOWS = (0.1, 0.25)
+_LINKS, _LINKED_BY_GAIN = (0.3, 0.5), 0.8
+_PARROTS = (2.2, 1.2)
+
+
 class Grade(NamedTuple):
     """The parts of a score, each 0 to 1 except the score itself."""
 
@@ -59,6 +67,9 @@ class Grade(NamedTuple):
 def grade(measures: Measures) -> Grade:
     """Grade one answer."""
     values = measures._asdict()
+    gain = measures.gain
+    if gain is not None:
+        values["linked"] = max(measures.linked, _LINKED_BY_GAIN * _ramp(gain, *_LINKS))
     points = _TYPICAL + sum(
         weight * (values[name] - typical) for name, (typical, weight) in _ENGAGED.items()
     )
@@ -67,6 +78,8 @@ def grade(measures: Measures) -> Grade:
     argued = _ramp(measures.argument, 0.8, 3.2)
     own = max(0.0, 1 - 10 * measures.stock - 4 * measures.abstract)
     limits = {name: _ramp(values[name], *ends) for name, ends in _LIMITS.items()}
+    if gain is not None:
+        limits["gain"] = min(_ramp(gain, *_FOLLOWS), _ramp(gain, *_PARROTS))
     score = 100 * engaged * (0.1 + 0.4 * specific + 0.25 * argued + 0.25 * own)
     for limit in limits.values():
         score *= limit

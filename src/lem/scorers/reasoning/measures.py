@@ -74,6 +74,9 @@ class Measures(NamedTuple):
     """Share of words English does not list, names apart."""
     prose: float
     """Share of the visible characters that are prose, not layout, code or chat format."""
+    gain: float | None
+    """How much likelier a language model finds the text after this prompt than after another one,
+    nats a token; None where it was not asked."""
 
 
 class Prompt(NamedTuple):
@@ -120,9 +123,16 @@ _CAPITALS, _CAPITALS_WORDS = 0.12, 20
 _QUESTIONS, _QUESTIONS_LEAST = 0.3, 4
 _ORDER, _ORDER_WORDS = 0.45, 25
 _NEARBY = 40
+_GAIN, _GAIN_WORDS = 0.5, 10
 
 
-def measure(reading: Reading, terms: Terms, prompt: Prompt | None, kernel: Runs) -> Measures:
+def measure(
+    reading: Reading,
+    terms: Terms,
+    prompt: Prompt | None,
+    kernel: Runs,
+    gain: float | None = None,
+) -> Measures:
     """Measure an answer of at least one word.
 
     Args:
@@ -130,6 +140,7 @@ def measure(reading: Reading, terms: Terms, prompt: Prompt | None, kernel: Runs)
         terms: the terms in it.
         prompt: what it answers; None where nobody knows. What needs it is then taken as typical.
         kernel: the runs of the kernels it may quote.
+        gain: see `Answer.gain`.
     """
     size, runs = len(reading.words), runs_in(reading.forms, QUOTED)
     quoted = quotations(runs, size, kernel)
@@ -161,6 +172,7 @@ def measure(reading: Reading, terms: Terms, prompt: Prompt | None, kernel: Runs)
         echoed=sum(echoed) / size,
         unlisted=count(reading.flags, UNLISTED) / size,
         prose=reading.share,
+        gain=None if gain is None else _pulled(size * gain, size, _GAIN, _GAIN_WORDS),
     )
 
 
