@@ -445,3 +445,12 @@ def test_gains_are_asked_for_in_batches_and_only_where_there_is_a_prompt():
     assert [item.gain for item in found] == [None if i % 3 == 0 else float(i) for i in range(70)]
     assert len(asked) == 3 and max(asked) <= 32
     assert needs_gains(("v2", "reasoning:likelihood")) and not needs_gains(("v2", "reasoning"))
+
+
+def test_a_message_may_come_in_parts():
+    parts = [{"type": "text", "text": "Tell"}, {"type": "image"}, {"type": "text", "text": "her."}]
+    turns = [{"role": "user", "content": "Do I?"}, {"role": "assistant", "content": parts}]
+    _, (item,) = parse_line(line(messages=turns), None)
+    assert (item.prompt, item.text) == ("Do I?", "Tell\nher.")
+    with pytest.raises(BrokenLine, match="no object in message 1"):
+        parse_line(line(messages=[{"role": "assistant", "content": ["Tell her."]}]), None)

@@ -6,6 +6,7 @@ is imported when it is asked for.
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from typing import Any
@@ -86,10 +87,17 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has left; there is nobody to tell
         sys.exit(1)
+    except OSError as e:
+        if e.errno != errno.ENOSPC:
+            raise
+        _complain(f"{e.strerror}.\n  so:  Not everything was written.\n  fix: Free some space.")
+        sys.exit(2)
 
 
 def _complain(text: str) -> None:
     from lem.text import printable
 
+    if sys.stderr is None:  # closed by whoever started us
+        return
     colour: dict[str, Any] = {"fg": "red"} if sys.stderr.isatty() else {}
     click.echo(click.style("error: ", **colour) + printable(text), err=True)

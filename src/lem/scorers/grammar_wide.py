@@ -50,8 +50,7 @@ from math import log, log2
 
 from lem.scorers.base import Answer, Field, Scorer, Span
 from lem.scorers.grammar.imprints import Imprint, shares, similarity
-from lem.scorers.language import UNDETERMINED, identify_words
-from lem.scorers.lexis import lookup
+from lem.scorers.language import UNDETERMINED, identify_words, sample
 from lem.scorers.prose import clean, origin, plain, words
 from lem.scorers.wordclasses import forms, senses, spans
 
@@ -303,7 +302,7 @@ def _score(reading: _Reading) -> WideScore:
 
 def _is_foreign(plain_text: str) -> bool:
     """Tell whether a text is in a language other than English."""
-    language = identify_words(plain_text, [lookup(word) for word in words(plain_text)[:400]])
+    language = identify_words(plain_text, sample(words(plain_text)))
     return language not in ("en", UNDETERMINED)
 
 

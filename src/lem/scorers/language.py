@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from lem.scorers.lexis import Word, lookup
+from lem.scorers.lexis import LONGEST, Word, lookup
 from lem.scorers.prose import clean, plain, words
 
 UNDETERMINED = "und"
@@ -22,7 +22,7 @@ _LISTED = 0.6
 >= 0.85 (names and typing errors included), French, German, Spanish and Dutch <= 0.45."""
 _FUNCTION = 0.1
 """... and the least share of function words; English prose has 0.35 to 0.6."""
-_SAMPLE_WORDS = 400
+_SAMPLE_WORDS = 200
 _SAMPLE_CHARACTERS = 1000
 _SURE = 0.9
 
@@ -33,21 +33,26 @@ _IGNORED = frozenset({"la", "eo", "vo", "xh", "zu", "rw", "qu", "jv", "mg", "ht"
 def identify(text: str) -> str:
     """Return the ISO 639-1 code of the language of a text, or `und`."""
     plain_text = plain(clean(text))
-    return identify_words(plain_text, [lookup(word) for word in words(plain_text)])
+    return identify_words(plain_text, sample(words(plain_text)))
+
+
+def sample(found: Sequence[str]) -> list[Word]:
+    """Look up as many words as it takes to tell the language."""
+    return [lookup(word[:LONGEST]) for word in found[:_SAMPLE_WORDS]]
 
 
 def identify_words(plain_text: str, found: Sequence[Word]) -> str:
     """Return the language of a plain text whose words have been looked up already."""
     if not found:
         return UNDETERMINED
-    sample = found[:_SAMPLE_WORDS]
-    listed = sum([word.known for word in sample])
-    held = sum([word.function for word in sample])
-    if listed >= _LISTED * len(sample) and (held >= _FUNCTION * len(sample) or len(sample) < 12):
+    found = found[:_SAMPLE_WORDS]
+    listed = sum([word.known for word in found])
+    held = sum([word.function for word in found])
+    if listed >= _LISTED * len(found) and (held >= _FUNCTION * len(found) or len(found) < 12):
         return "en"
     language, sure = _classifier().classify(_head(plain_text))
     if language in _IGNORED or sure < _SURE:
-        return "en" if listed >= _LISTED * len(sample) else UNDETERMINED
+        return "en" if listed >= _LISTED * len(found) else UNDETERMINED
     return str(language)
 
 

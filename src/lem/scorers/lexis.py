@@ -52,19 +52,14 @@ class Word(NamedTuple):
         return self.classes
 
 
-_LONGEST = 64
-"""Characters; a longer run of letters is no word, and is not kept in memory."""
-
-
-def lookup(raw: str) -> Word:
-    """Return what is known of a word as it stands in a plain text."""
-    if len(raw) > _LONGEST:
-        return Word(raw[:_LONGEST].lower(), raw[:_LONGEST].lower(), "", function=False, known=False)
-    return _look_up(raw)
+LONGEST = 64
+"""Characters; a longer run of letters is no word. Cut it to this before it is looked up, so that no
+megabyte is kept in memory."""
 
 
 @lru_cache(maxsize=100_000)
-def _look_up(raw: str) -> Word:
+def lookup(raw: str) -> Word:
+    """Return what is known of a word as it stands in a plain text."""
     form = raw.lower()
     if form in FUNCTION_WORDS:
         return Word(form, form, "", function=True, known=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from lem.scorers.base import Field
-from lem.scorers.language import identify_words
-from lem.scorers.lexis import lookup
+from lem.scorers.language import identify_words, sample
 from lem.scorers.prose import clean, plain, sentence_count, words
 
 _RUN = 4
@@ -27,7 +26,7 @@ def text_statistics(text: str, finish_reason: str | None = None) -> dict[str, Fi
     """
     cleaned = clean(text)
     prose = plain(cleaned)
-    found = words(prose)
+    found = words(prose.lower())
     visible = _visible(cleaned)
     return {
         "words": len(found),
@@ -35,8 +34,8 @@ def text_statistics(text: str, finish_reason: str | None = None) -> dict[str, Fi
         "markdown_share": round(1 - _visible(prose) / visible, 4) if visible else 0.0,
         "empty": not visible,
         "truncated": None if finish_reason in (None, "unknown") else finish_reason == "length",
-        "language": identify_words(prose, [lookup(word) for word in found[:400]]),
-        "repetition": repetition([word.lower() for word in found]),
+        "language": identify_words(prose, sample(found)),
+        "repetition": repetition(found),
     }
 
 

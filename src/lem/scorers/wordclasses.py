@@ -19,7 +19,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from lem.scorers.base import Span
-from lem.scorers.lexis import lookup
+from lem.scorers.lexis import LONGEST, lookup
 
 # A word (the later parts of a compound keep their hyphen), a number, or a mark.
 _TOKEN = re.compile(
@@ -187,7 +187,7 @@ def _open_form(token: str, compound: bool) -> Form:
     """
     if len(token) > _LONGEST_WORD:
         return Form("noun", "noun", True)
-    word = lookup(token)
+    word = lookup(token[:LONGEST])
     owner = token.endswith("'s")
     if not word.known:
         name = _name(word.form)

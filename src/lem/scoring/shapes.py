@@ -181,12 +181,22 @@ def _messages(record: Mapping[str, Any]) -> list[Item]:
             continue
         if turn.get("content") is None and turn.get("tool_calls"):
             continue  # a call of a tool has no text
-        last[role] = _text(turn, "content", f" in message {number}")
+        last[role] = _content(turn, f" in message {number}")
         if role == "assistant":
             found = last["assistant"], last.get("user")
     if found is None:
         raise BrokenLine("no assistant message in it")
     return [_with_facts(record, found[0], found[1], last.get("system"))]
+
+
+def _content(turn: Mapping[str, Any], where: str) -> str:
+    """The text of a message; of a list of parts, as some clients log it, the text parts."""
+    parts = turn.get("content")
+    if not isinstance(parts, list):
+        return _text(turn, "content", where)
+    if not all(isinstance(part, dict) for part in parts):
+        raise BrokenLine(f"a part of field 'content' is no object{where}")
+    return "\n".join(_text(part, "text", where) for part in parts if part.get("type") == "text")
 
 
 def _pair(record: Mapping[str, Any]) -> list[Item]:

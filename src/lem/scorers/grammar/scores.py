@@ -142,7 +142,9 @@ def score_imprint(made: Imprint) -> GrammarScore:
     """Score a text by its imprint."""
     tokens = made.token_count
     richness = (made.unique_verbs + made.unique_nouns) / tokens if tokens else 0.0
-    entropy = -sum([p * log2(p) for p in made.tense_distribution.values() if p > 0])
+    entropy = (
+        -sum([p * log2(p) for p in made.tense_distribution.values() if p > 0]) + 0.0
+    )  # never -0.0
     questions = made.punctuation_pattern.get("question", 0.0)
     composite = 100.0 * (
         0.25 * entropy / 1.585

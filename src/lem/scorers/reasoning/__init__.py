@@ -104,7 +104,7 @@ def score(
         The score with its parts. No text raises an error.
     """
     reading = read(clean(text))
-    language = identify_words(reading.prose, [known.word for known in reading.words[:400]])
+    language = identify_words(reading.prose, [known.word for known in reading.words[:200]])
     terms = terms_of(reading.words)
     if not reading.words:
         return ReasoningScore(0.0, language, False, None, None, "no prose")

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from lem.scorers.lexis import Word, lookup
+from lem.scorers.lexis import LONGEST, Word, lookup
 from lem.scorers.prose import TOKEN, clean, plain
 from lem.scorers.reasoning import order
 from lem.scorers.reasoning.lexicon import REFUSAL, STOCK, Phrase, lexicon
@@ -25,9 +25,6 @@ WINDOW = (18, 40)
 _OPENING = 30
 """Words from the beginning within which a refusal is one; later it is reported speech, a limit
 named in passing, or the kernel."""
-
-_LONGEST = 65
-"""Characters looked at of a token: one more than a word can have, and no megabyte in memory."""
 
 Runs = frozenset[tuple[str, ...]]
 
@@ -119,7 +116,7 @@ def read(text: str) -> Reading:
     ends: list[tuple[int, bool]] = []
     left, ended = end, 0
     for token in TOKEN.findall(prose):
-        known = know(token if len(token) <= _LONGEST else token[:_LONGEST])
+        known = know(token[:LONGEST])
         if not isinstance(known, int):
             right = known.slot
             gains.append(gains_of[left][right])
@@ -163,7 +160,7 @@ _WITH = {1 << i: bytes(b for b in range(128) if b >> i & 1) for i in range(7)}
 def slots_of(text: str) -> list[str]:
     """Return the slots of a text, for counting the table of pairs."""
     slots = (
-        _slot(token, lookup(token)) if token[0].isalpha() else _mark(token)
+        _slot(token, lookup(token[:LONGEST])) if token[0].isalpha() else _mark(token)
         for token in TOKEN.findall(plain(clean(text)))
     )
     return [slot for slot in slots if slot]
