@@ -87,7 +87,6 @@ def test_words_are_known_by_lemma_and_class():
     assert found["lied"].lemma == "lie" and found["children"].lemma == "child"
     assert not found["blorping"].known
     assert found["the"].function and found["don't"].function
-    assert len(lookup("a" * 10_000).form) < 100
 
 
 LANGUAGES = {
