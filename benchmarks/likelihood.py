@@ -6,7 +6,8 @@ Speed: whole prompts with all their answers are read both ways, in turns within 
 `Reader.gains` does it, and one answer after the other, each of its two readings in a decode of its
 own, nothing shared. Neither asks for logits of prompt tokens. Tokens are those that would be
 computed without sharing, for both, so that tokens per second and seconds tell the same ratio.
-Seconds are wall time; processor time stands beside them, for a busy machine.
+Seconds are wall time. Threads of both ways wait for each other by spinning, so on a busy machine
+only the processor time of --threads 1 is worth reading.
 
 Separation: quantiles of the gain in each class of validity set B, in nats per token, and how often
 a real answer gains more than a worthless one (AUC). A text that gains more than 1.5 repeats its

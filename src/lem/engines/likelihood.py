@@ -31,8 +31,8 @@ from lem.text import excerpt
 
 #: What the answer is read after when it is read without its prompt.
 NEUTRAL_PROMPT = "Hello"
-#: Tokens of an answer that are read, from its start. The gain of a token falls as the answer
-#: itself says what it is about, so answers of different lengths are compared by their openings.
+#: Tokens of an answer that are read, from its start. Later ones are told more and more by the
+#: answer itself, so long answers are compared with short ones by their openings.
 ANSWER_TOKENS = 160
 
 #: Characters of an answer that are looked at for those tokens: English has 4 to 5 a token.
