@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,10 @@ from lem.engines.builtin import NAME, built_in_model
 from lem.engines.llamacpp import LlamaEngine
 from lem.kernels import BUILT_IN, load_kernel
 from lem.records import Condition
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and children inherit that; the
+# tests of Ctrl-C must not depend on how they were started.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

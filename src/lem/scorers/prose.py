@@ -37,21 +37,25 @@ def clean(text: str) -> str:
 def origin(text: str) -> Callable[[int], int]:
     """Return the way back from a position in ``clean(text)`` to one in ``text``.
 
-    The text is cut where composition cannot reach across: before every character that is neither
-    a combining mark nor a piece of a Korean syllable. Each piece is cleaned by itself.
+    The text is cut before every character that is no combining mark, and a cut is taken back where
+    the two sides compose all the same (Korean syllables, some Indian vowels). Each piece is then
+    cleaned by itself.
     """
     if clean(text) == text:
         return lambda position: position
-    starts = [
-        i
-        for i, character in enumerate(text)
-        if not unicodedata.combining(character) and not "\u1100" <= character <= "\u11ff"
-    ]
+    starts = [i for i, character in enumerate(text) if not unicodedata.combining(character)]
     back: list[int] = []
-    for start, end in zip([0, *starts], [*starts, len(text)]):
-        back += [start] * len(clean(text[start:end]))
-    back.append(len(text))
-    return lambda position: back[min(position, len(back) - 1)]
+    start, cleaned = 0, ""
+    for cut, end in zip([0, *starts], [*starts, len(text)]):
+        piece = clean(text[cut:end])
+        together = cleaned + piece if text[cut:end].isascii() else clean(text[start:end])
+        if together == cleaned + piece:
+            back += [start] * len(cleaned)
+            start, cleaned = cut, piece
+        else:
+            cleaned = together
+    back += [start] * len(cleaned) + [len(text)]
+    return lambda position: back[position]
 
 
 # All patterns below are linear: what may repeat without bound is either possessive or cannot
