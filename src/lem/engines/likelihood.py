@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from lem.engines import builtin
 from lem.engines._llama_abi import load_library
+from lem.engines._llama_context import LlamaContext
 from lem.engines._llama_model import LlamaModel
 from lem.engines.llamacpp import common_prefix, usable_cores
 from lem.errors import LemError
@@ -261,45 +262,13 @@ def _waves(pairs: Sequence[_Pair], cells: int, head: int) -> Iterator[list[_Pair
         yield wave
 
 
-class _Context:
-    """llama.cpp's working memory: one pool of cells for all sequences."""
+class _Context(LlamaContext):
+    """A context that tells how likely the tokens were that it has read."""
 
     def __init__(self, model: LlamaModel, cells: int, threads: int) -> None:
-        self.lib, self.cells = model.lib, cells
+        refusal = "No answer was read.", "Free some memory, or leave very long prompts out."
+        super().__init__(model, cells, _SEQUENCES, _CHUNK, threads, refusal)
         self.vocabulary = int(self.lib.vocab_n_tokens(model.vocab))
-        params = self.lib.context_default_params()
-        params.n_ctx = -(-cells // 256) * 256
-        params.n_batch = params.n_ubatch = _CHUNK
-        params.n_seq_max = _SEQUENCES
-        params.n_threads = params.n_threads_batch = threads
-        params.flash_attn_type = 1  # on: skips blocks of cells that are masked
-        params.kv_unified = True  # one pool: what makes sharing a prefix free
-        self.lib.take_error()
-        self.pointer: Any = self.lib.init_from_model(model.pointer, params)
-        if not self.pointer:
-            raise LemError(
-                f"llama.cpp could not set up a context of {cells} tokens: "
-                f"{excerpt(self.lib.take_error(), 200)}.",
-                "No answer was read.",
-                "Free some memory, or leave very long prompts out.",
-            )
-        self.memory = self.lib.get_memory(self.pointer)
-        self.batch = self.lib.batch_init(_CHUNK, 0, 1)
-
-    def close(self) -> None:
-        self.lib.batch_free(self.batch)
-        self.lib.free(self.pointer)
-
-    def forget_all(self) -> None:
-        self.lib.memory_seq_rm(self.memory, -1, -1, -1)
-
-    def forget(self, sequence: int) -> None:
-        self.lib.memory_seq_rm(self.memory, sequence, -1, -1)
-
-    def share(self, source: int, target: int, length: int) -> None:
-        """Let a sequence see another's first cells too. No data is copied."""
-        if length:
-            self.lib.memory_seq_cp(self.memory, source, target, 0, length)
 
     def compute(self, tokens: Sequence[_Token]) -> list[float]:
         """Decode tokens of any sequences, each sequence's in order, into their cells.

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from lem.engines._llama_context import LlamaContext
 from lem.engines._llama_model import LlamaModel
 from lem.engines.base import Meter, finished
 from lem.errors import LemError
@@ -231,45 +232,13 @@ def _group(requests: list[Request]) -> _Group:
     return _Group(waiting=deque(requests), prefix=prefix, own=own)
 
 
-class _Context:
-    """llama.cpp's working memory: one pool of cells (keys and values) for all sequences."""
+class _Context(LlamaContext):
+    """The context of a run: rows that answer, and groups of requests whose prefix is kept."""
 
     def __init__(self, engine: LlamaEngine, cells: int, rows: int) -> None:
-        self.lib, self.cells, self.rows = engine.lib, cells, rows
-        params = self.lib.context_default_params()
-        params.n_ctx = -(-cells // 256) * 256
-        params.n_batch = params.n_ubatch = CHUNK
-        params.n_seq_max = rows + _OPEN_GROUPS
-        params.n_threads = params.n_threads_batch = engine.threads
-        params.flash_attn_type = 1  # on: skips masked cells, so that rows do not pay for each other
-        params.kv_unified = True  # one pool: what makes sharing a prefix free
-        self.lib.take_error()
-        self.pointer = self.lib.init_from_model(engine.pointer, params)
-        if not self.pointer or self.lib.n_seq_max(self.pointer) != rows + _OPEN_GROUPS:
-            need = cells * engine.kv_bytes_per_token() / 1e9
-            raise LemError(
-                f"llama.cpp could not set up {rows} rows of {need:.1f} GB in all: "
-                f"{excerpt(self.lib.take_error(), 200)}.",
-                "No answer was generated.",
-                "Try --parallel 4, or a smaller --max-tokens.",
-            )
-        self.memory = self.lib.get_memory(self.pointer)
-        self.batch = self.lib.batch_init(CHUNK, 0, 1)
-
-    def close(self) -> None:
-        self.lib.batch_free(self.batch)
-        self.lib.free(self.pointer)
-
-    def forget_all(self) -> None:
-        self.lib.memory_seq_rm(self.memory, -1, -1, -1)
-
-    def forget(self, sequence: int) -> None:
-        self.lib.memory_seq_rm(self.memory, sequence, -1, -1)
-
-    def share(self, source: int, target: int, length: int) -> None:
-        """Let a sequence see another's first cells too. No data is copied."""
-        if length:
-            self.lib.memory_seq_cp(self.memory, source, target, 0, length)
+        self.rows = rows
+        refusal = "No answer was generated.", "Try --parallel 4, or a smaller --max-tokens."
+        super().__init__(engine, cells, rows + _OPEN_GROUPS, CHUNK, engine.threads, refusal)
 
     def prefill(self, sequence: int, ids: Sequence[int], start: int, *, want_logits: bool) -> None:
         """Compute prompt tokens of one sequence from position ``start``."""
