@@ -24,6 +24,7 @@ check: $(VENV)/.test
 
 bench: $(VENV)/.test
 	$(BIN)/python benchmarks/score_validity.py
+	$(BIN)/python benchmarks/reasoning_weights.py
 	$(BIN)/python benchmarks/throughput.py
 	$(BIN)/python benchmarks/v2_throughput.py
 	$(BIN)/python benchmarks/grammar_throughput.py

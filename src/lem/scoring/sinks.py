@@ -7,7 +7,6 @@ import io
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +17,7 @@ from lem.scorers.base import Field
 from lem.scoring.rows import Kind, flat, record
 from lem.scoring.shapes import Item
 from lem.scoring.work import Scored, Worker
-from lem.text import dump_json
+from lem.text import dump_json, replacing
 
 _PARQUET_ROWS = 4096  # in a row group; what is held before it is written
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
@@ -198,19 +197,10 @@ def new_file(path: Path) -> Iterator[BinaryIO]:
     path = path.resolve()  # a link keeps pointing to where it did
     missing = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
-            with os.fdopen(handle, "wb") as file:
+            with replacing(path) as file:
                 yield file
-                file.flush()
-                os.fsync(file.fileno())
-            umask = os.umask(0)
-            os.umask(umask)
-            Path(temporary).chmod(0o666 & ~umask)  # mkstemp makes private files
-            Path(temporary).replace(path)
         except BaseException:
-            Path(temporary).unlink(missing_ok=True)
             with suppress(OSError):  # somebody else may use the new folders by now
                 for folder in missing:
                     folder.rmdir()

@@ -3,8 +3,9 @@
     score = 100 * engaged * quality * limits
 
 `engaged` asks whether the text answers this prompt at all or would fit any: a weighted sum of
-measures, cut to 0..1. Its weights are a ridge regression on the texts of sets A and B
-(benchmarks/score_validity.py: real, good short and worthless answers), rounded. `quality` grades
+measures, cut to 0..1. Its weights are a ridge regression on real, good short and worthless answers
+(sets A and B; benchmarks/reasoning_weights.py fits them again), rounded; that of `crowded`, which
+hardly any text has, and the shares within `quality` were set by hand. `quality` grades
 what is engaged: concrete rather than generic, argued rather than asserted, in its own words rather
 than in stock phrases. Each limit is 1 for ordinary text and falls to 0 for text that nobody wrote
 to be read: words in no order, repeated, quoted, or not English.

@@ -109,8 +109,8 @@ def _pulled(found: float, size: float, typical: float, weight: float) -> float:
     return (found + weight * typical) / (size + weight)
 
 
-# Typical shares: medians of the real answers of set A (benchmarks/score_validity.py), rounded.
-# Weights, in words of the kind counted: about what a good short answer of one sentence has.
+# Typical shares: about the medians of the real answers of set A. Weights, in words of the kind
+# counted: about what a good short answer has of them; tried out on sets A and B.
 _VAGUE, _VAGUE_WORDS = 0.42, 20
 _LINKED, _LINKED_WORDS, _LINKED_SHORT = 0.8, 60, 70
 _NEW, _NEW_WORDS, _NEW_ENOUGH = 0.7, 6, 0.65
