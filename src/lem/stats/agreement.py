@@ -1,9 +1,8 @@
-"""Agreement between raters, and the interval of a share.
+"""Agreement between raters.
 
 Sources: Cohen 1960, "A coefficient of agreement for nominal scales", and 1968, "Weighted kappa";
 Krippendorff 2011, "Computing Krippendorff's Alpha-Reliability"; Efron & Tibshirani 1993, "An
-Introduction to the Bootstrap", section 13.3; Wilson 1927, "Probable inference, the law of
-succession, and statistical inference".
+Introduction to the Bootstrap", section 13.3.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Literal, TypeVar
 
-from scipy import special
+from lem.stats.proportions import wilson as wilson
 
 Row = tuple[float | None, ...]
 """The ratings of one unit, one a rater; None where a rater gave none."""
@@ -146,18 +145,3 @@ def with_interval(
         low, high = drawn[tail], drawn[-1 - tail]
     rated = sum(sum(r is not None for r in row) > 1 for row in rows)
     return Agreement(n=rated, value=statistic(rows), low=low, high=high, level=level)
-
-
-def wilson(hits: int, n: int, level: float = 0.95) -> tuple[float, float]:
-    """The interval of a share of ``hits`` in ``n`` by Wilson's score.
-
-    Returns:
-        (low, high), each 0 to 1; (0, 1) for n = 0.
-    """
-    if n == 0:
-        return 0.0, 1.0
-    z = float(special.ndtri((1 + level) / 2))
-    share, z2n = hits / n, z * z / n
-    middle = (share + z2n / 2) / (1 + z2n)
-    half = z / (1 + z2n) * math.sqrt(share * (1 - share) / n + z2n / (4 * n))
-    return max(0.0, middle - half), min(1.0, middle + half)
