@@ -130,6 +130,7 @@ def test_text_statistics():
         "markdown_share": round(1 - 37 / 43, 4),
         "empty": False,
         "truncated": True,
+        "refused": False,
         "language": "en",
         "repetition": 0.0,
     }

@@ -1,114 +1,72 @@
-"""The verdict says what is shown and no more; what is printed is safe and fits."""
+"""What is printed is safe and fits; progress is told."""
 
 import io
-import re
 import time
 
 import pytest
 from rich.console import Console
 
-from lem.records import Condition, Probe, Response
-from lem.report import summarise, verdict
+from lem.analysis import analyse
+from lem.records import Response
 from lem.report.progress import LogWatcher, Tally
-from lem.report.terminal import print_answer, print_summary
+from lem.report.terminal import print_answer, print_report
+from lem.study import Group, Problem
 from lem.text import excerpt, printable
+from studies import BASE, moved, study
 
 
-def make(arms, n=21, finish="stop", domain="D", loops=False):
-    """A summary from {arm: list of n scores}."""
-    probes = [Probe(id=f"P{i}", domain=domain, prompt="?", set="S", cluster="c") for i in range(n)]
-    roles = {"baseline": "baseline", "json": "kernel", "txt": "kernel"}
-    conditions = [Condition(name=a, role=roles.get(a, "control")) for a in arms]
-    responses, scores = [], {}
-    for arm, values in arms.items():
-        for probe, value in zip(probes, values, strict=True):
-            key = f"{arm}-{probe.id}"
-            scores[key] = value
-            responses.append(
-                Response(
-                    key=key,
-                    probe=probe.id,
-                    condition=arm,
-                    sample=0,
-                    final="one two three",
-                    finish_reason=finish,
-                    prompt_tokens=1,
-                    cached_tokens=0,
-                    completion_tokens=3,
-                    seconds=1,
-                    prompt_sha256="",
-                    seed=0,
-                    ts="",
-                )
-            )
-    return summarise(
-        score_name="v2",
-        score_version="v2/1",
-        model="m",
-        max_tokens=64,
-        temperature=0,
-        probes=probes,
-        conditions=conditions,
-        responses=responses,
-        scores=scores,
-        repetitive=set(scores) if loops else (),
-    )
+def printed(made, width=80, **options):
+    out = io.StringIO()
+    print_report(made, analyse(made, **options), Console(file=out, width=width))
+    return out.getvalue()
 
 
-BASE = [10.0 + i % 5 for i in range(21)]
-
-
-def moved(by, noise):
-    return [b + by + noise * (-1) ** i for i, b in enumerate(BASE)]
-
-
-def test_a_clear_difference_without_placebo_is_not_put_down_to_the_kernel():
-    text = verdict(make({"baseline": BASE, "json": moved(3, 1)}))
-    assert "json raises the v2 index: +3.0 (+2.6 to +3.5)" in text
-    assert "Without a placebo arm" in text and "none of this is evidence about ethics" in text
-
-
-def test_noise_is_not_shown_and_the_detectable_size_is_told():
-    text = verdict(make({"baseline": BASE, "json": moved(0.3, 4)}))
-    assert "json is not shown to change the v2 index: +0.5" in text
-    assert re.search(r"n = 21 probes, true differences below about 2\.\d points", text)
-
-
-def test_the_placebo_decides_about_content():
-    arms = {"baseline": BASE, "json": moved(3, 1), "placebo-json": moved(3.1, 0.5)}
-    text = verdict(make(arms))
-    assert "json is not shown to differ from its placebo" in text
-    arms["placebo-json"] = moved(0, 0.5)
-    assert "json does more than its placebo: +3.0" in verdict(make(arms))
-
-
-def test_holm_guards_the_family():
-    """A p of about 0.03 alone is shown; as one of two kernel arms it is not."""
-    borderline = moved(1.0, 2.2)
-    assert "json raises" in verdict(make({"baseline": BASE, "json": borderline}))
-    both = verdict(make({"baseline": BASE, "json": borderline, "txt": moved(0, 3)}))
-    assert "json is not shown to change the v2 index once all kernel arms are counted" in both
-
-
-def test_truncation_and_lack_of_arms_are_said():
-    cut = verdict(make({"baseline": BASE, "json": moved(0, 1)}, finish="length"))
-    assert "42 of 42 answers were cut off at 64 tokens" in cut
-    loops = verdict(make({"baseline": BASE, "json": moved(0, 1)}, loops=True))
-    assert "42 of 42 answers repeat themselves" in loops and "repeat" not in cut
-    assert "Nothing is compared" in verdict(make({"baseline": BASE}))
-    one = verdict(make({"baseline": [1.0], "json": [2.0]}, n=1))
-    assert "nothing can be concluded" in one
+ARMS = ["baseline", "json", "txt", "placebo-json", "placebo-txt", "shuffled-json"]
 
 
 @pytest.mark.parametrize("domain", ["Identity", "A \x1b[31mvery long domain name that goes on"])
 def test_tables_fit_80_columns_and_are_clean(domain):
-    names = ["baseline", "json", "txt", "baseline-empty", "placebo-json", "shuffled-json"]
-    arms = {name: moved(-12.34 * i, 50) * 5 for i, name in enumerate(names)}
-    out = io.StringIO()
-    print_summary(make(arms, n=105, domain=domain), Console(file=out, width=80))
-    assert all(len(line) <= 80 for line in out.getvalue().splitlines())
-    assert "\x1b" not in out.getvalue()
-    assert "…" not in out.getvalue().partition("v2 = style")[0]
+    arms = {name: moved(BASE, -12.34 * i, 20 - 3 * i) for i, name in enumerate(ARMS)}
+    arms["baseline-replicate"] = moved(BASE, -10, 5)
+    text = printed(study({"m": arms}, domains=(domain, "Other"), scorers=("v2", "reasoning")))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "\x1b" not in text
+    head = text.partition("Brackets:")[0]
+    assert "…" not in head.replace("baseline-repl…", "")
+    assert ("txt − its placebo" in head and "A very long" in text) or domain == "Identity"
+
+
+def test_many_models_have_a_line_for_each_kernel_and_a_ranking():
+    models = {
+        f"a-model-with-a-long-name-{i}": {
+            "baseline": moved(BASE, i, 1),
+            "json": moved(BASE, i + 2, 2),
+        }
+        for i in range(5)
+    }
+    text = printed(study(models))
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert text.count("unattributed") == 5 and "rank [95 %]" in text
+    assert "5 of 5 kernel effects are shown after Holm (5 up, 0 down)" in " ".join(text.split())
+
+
+def test_comparisons_of_models_are_said():
+    models = {"base": {"baseline": BASE, "json": moved(BASE, 2, 1)}}
+    models["tuned"] = {"baseline": moved(BASE, 3, 1), "json": moved(BASE, 5, 0.5)}
+    text = printed(study(models, groups={"tuned": Group(tuned_from="base")}))
+    said = " ".join(text.split())
+    assert "tuned:baseline − base:baseline: +3.0 (95 % +2.6…+3.5), n = 21: shown" in said
+    assert "not shown to differ from what the kernel does to its base" in said
+
+
+def test_problems_come_first():
+    import dataclasses
+
+    made = study({"m": {"baseline": BASE, "json": moved(BASE, 1, 1)}})
+    problems = tuple(Problem("broken line", f"f, line {i}", "not JSON") for i in range(12))
+    text = printed(dataclasses.replace(made, problems=problems))
+    assert text.startswith("! 12 lines could not be read and are missing here.")
+    assert "… and 2 more" in text
 
 
 HOSTILE = (
@@ -119,11 +77,7 @@ HOSTILE = (
 def test_model_output_cannot_reach_the_terminal_raw():
     safe = printable(HOSTILE)
     assert safe == "abcd\ufffde\ufffdf\ufffdg\nhi"
-    assert (
-        excerpt("x\n\n y" * 50, 10) == "x y" + "x y" * 2
-        if False
-        else len(excerpt("x" * 50, 10)) == 10
-    )
+    assert excerpt("x\n\n y" * 50, 10) == "x yx yx y…" and len(excerpt("x" * 50, 10)) == 10
     out = io.StringIO()
     print_answer(Console(file=out, width=80), HOSTILE, HOSTILE + "[bold]not markup[/bold]")
     assert not set(out.getvalue()) & set(map(chr, [*range(9), *range(11, 32), *range(127, 160)]))
@@ -137,8 +91,6 @@ class FakeMeter:
 def test_progress_line():
     tally = Tally(total=11, done=1, meter=FakeMeter())
     assert "ETA –" in tally.line()
-    answer = make({"baseline": [1.0]}, n=1, finish="length")
-    assert answer.arms[0].truncated == 1
     for _ in range(5):
         tally.tick(
             Response(

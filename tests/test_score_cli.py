@@ -69,6 +69,7 @@ STATISTICS = [
     "markdown_share",
     "empty",
     "truncated",
+    "refused",
     "language",
     "repetition",
 ]

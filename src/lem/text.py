@@ -1,4 +1,4 @@
-"""Reading user files and showing untrusted text."""
+"""Reading user files, showing untrusted text, writing numbers."""
 
 from __future__ import annotations
 
@@ -139,3 +139,9 @@ def write_error(path: Path, error: OSError) -> LemError:
 def dump_json(value: Any, indent: int | None = None) -> str:
     """JSON as this project writes it: readable UTF-8, stable order, no NaN."""
     return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+
+
+def number(value: float, sign: str = "") -> str:
+    """One decimal, a true minus sign, no negative zero; ``sign="+"`` marks positive ones too."""
+    text = f"{value:{sign}.1f}"
+    return ("0.0" if float(text) == 0 else text).replace("-", "−")

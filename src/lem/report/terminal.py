@@ -1,86 +1,319 @@
-"""Tables for a terminal of 80 columns."""
+"""The report on a terminal of 80 columns."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lem.report.summary import Contrast, Summary
-from lem.report.verdict import interval, is_shown, number, verdict
-from lem.text import excerpt, printable
+from lem.analysis import Analysis, ArmStats, Contrast, Domains, Ranked, ScorerAnalysis, StoredScores
+from lem.stats import PairedEffect
+from lem.study import Study
+from lem.text import excerpt, number, printable
+
+_DETAILED = 3
+"""Models up to which every arm has its line; of more, the kernels have."""
+
+_PROBLEMS = 10
+"""Problems that are shown one by one; the page has all."""
 
 
-def print_summary(summary: Summary, console: Console) -> None:
-    """The arms, the domains, and the verdict."""
-    arms = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
-    arms.add_column("condition", no_wrap=True, overflow="ellipsis", max_width=14)
-    for name in ("n", "v2"):
-        arms.add_column(name, justify="right", no_wrap=True)
-    arms.add_column(f"− {summary.reference} (95 %)", no_wrap=True)
-    arms.add_column("↑/=/↓", justify="right", no_wrap=True)
-    for name in ("words", "loops", "cut", "empty"):
-        arms.add_column(name, justify="right", no_wrap=True)
-    for arm in summary.arms:
-        contrast = summary.contrast(arm.name)
-        arms.add_row(
-            excerpt(arm.name, 14),
-            str(arm.probes),
-            number(arm.mean),
-            _difference(contrast),
-            _moves(contrast),
-            f"{arm.words:.0f}",
+def print_report(study: Study, analysis: Analysis, console: Console) -> None:
+    """The headline, the numbers behind it, and what has to be known of them."""
+    for warning in analysis.warnings:
+        _say(console, f"! {warning}", "yellow")
+    for problem in study.problems[:_PROBLEMS]:
+        _say(console, f"  {problem.kind}: {problem.place}: {problem.text}", "dim")
+    if len(study.problems) > _PROBLEMS:
+        _say(console, f"  … and {len(study.problems) - _PROBLEMS} more (the page has all)", "dim")
+    if analysis.exploratory:
+        _say(console, f"! Exploratory: {analysis.exploratory}", "yellow")
+    if analysis.warnings or analysis.exploratory:
+        console.print()
+    primary = analysis.primary
+    if len(study.models) <= _DETAILED:
+        for model in study.models:
+            _model(model.name, study, primary, console)
+        _say(console, _LEGEND, "dim")
+        console.print()
+    else:
+        _tables(console, [_kernels(primary)])
+    _tables(console, [*map(_ranking, primary.rankings[:1]), *_stored(analysis.stored)])
+    _say(console, analysis.headline, "bold")
+    for sentence in primary.across:
+        _say(console, sentence)
+    console.print()
+    _say(console, " ".join(analysis.summary))
+    for other in analysis.scorers[1:]:
+        console.print()
+        _say(console, _other(other))
+
+
+def _say(console: Console, text: str, style: str = "") -> None:
+    console.print(Text(printable(text), style=style))
+
+
+def _tables(console: Console, tables: Sequence[Table]) -> None:
+    for table in tables:
+        if table.row_count:
+            console.print(table)
+            console.print()
+
+
+def _model(name: str, study: Study, found: ScorerAnalysis, console: Console) -> None:
+    """All of one model: arms, differences, domains."""
+    own = [c for c in found.contrasts if c.model == name]
+    if len(study.models) > 1:
+        _say(console, f"── {excerpt(name, 70)}", "bold")
+    arms = [a for a in found.arms if a.model == name]
+    _tables(console, [_arms(arms, found)])
+    claims = [c for c in own if c.kind in ("kernel", "content", "noise")]
+    _tables(console, [_differences(claims), _lengths(claims)])
+    kernels = [c for c in own if c.kind == "kernel"]
+    domains = {d.contrast: d for d in found.domains}
+    _tables(console, [_domains(c, domains[c.id]) for c in kernels[:1] if c.id in domains])
+
+
+_LEGEND = (
+    "Brackets: 95 % intervals. ↑/=/↓ = probes more than 0.5 above, within, below. loops = answers "
+    "of which one run of four words in five was said before. cut = stopped at the token limit. "
+    "p = after Holm over the declared family. equal length = the difference between answers of "
+    "equal length. needed = probes for a true difference of this size, 80 % power."
+)
+
+
+def _table(*columns: tuple[str, str]) -> Table:
+    """A plain table; each column is a title and how it stands ("<" or ">")."""
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for title, side in columns:
+        table.add_column(
+            title, justify="right" if side == ">" else "left", no_wrap=True, overflow="ellipsis"
+        )
+    return table
+
+
+def _arms(arms: Sequence[ArmStats], found: ScorerAnalysis) -> Table:
+    reference = next((a.arm for a in arms if a.role == "baseline"), None)
+    score = excerpt(found.scorer, 9)
+    table = _table(
+        ("condition", "<"),
+        ("n", ">"),
+        (score, ">"),
+        (f"− {reference or 'baseline'} [95 %]", "<"),
+        ("↑/=/↓", ">"),
+        *((name, ">") for name in ("words", "loops", "cut", "empty")),
+    )
+    table.columns[0].max_width = 14
+    for arm in arms:
+        contrast = found.contrast(arm.model, arm.arm, reference or "")
+        effect = contrast.effect if contrast else None
+        table.add_row(
+            excerpt(arm.arm, 14),
+            str(arm.n),
+            _number(arm.mean),
+            _interval(effect) + (" *" if contrast and contrast.family and contrast.shown else ""),
+            f"{effect.better}/{effect.same}/{effect.worse}" if effect else "",
+            "" if arm.words is None else f"{arm.words:.0f}",
             str(arm.repetitive),
-            str(arm.truncated),
+            "?" if arm.unknown_end == arm.answers and arm.answers else str(arm.truncated),
             str(arm.empty),
         )
-    console.print(arms)
-    console.print(
-        Text(
-            "v2 = style and format index, mean over probes. Brackets: 95 % interval of the mean "
-            "paired difference; * = kernel arm with p < 0.05 after Holm. ↑/=/↓ = probes more than "
-            "0.5 above, within, below. loops = answers in which v2 finds under half of the words "
-            "distinct. cut = stopped at the token limit.",
-            style="dim",
-        )
-    )
-    console.print()
-    console.print(_domains(summary))
-    console.print()
-    console.print(Text(verdict(summary)))
-
-
-def _difference(contrast: Contrast | None) -> Text:
-    if contrast is None:
-        return Text("")
-    return Text(interval(contrast.effect, "[{}, {}]") + (" *" if is_shown(contrast) else ""))
-
-
-def _moves(contrast: Contrast | None) -> str:
-    if contrast is None:
-        return ""
-    effect = contrast.effect
-    return f"{effect.better}/{effect.same}/{effect.worse}"
-
-
-def _domains(summary: Summary) -> Table:
-    """Mean score a domain and its difference under each kernel: description, not inference."""
-    kernels = [a.name for a in summary.arms if a.role == "kernel" and a.name != summary.reference]
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    table.add_column("domain", no_wrap=True, max_width=22, overflow="ellipsis")
-    table.add_column("n", justify="right")
-    table.add_column(excerpt(summary.reference, 12), justify="right", no_wrap=True)
-    for name in kernels[:3]:
-        table.add_column(f"{excerpt(name, 10)} −", justify="right", no_wrap=True)
-    for domain, means in summary.domains.items():
-        base = means.get(summary.reference)
-        row = [excerpt(domain, 22), str(summary.domain_probes[domain])]
-        row.append("" if base is None else number(base))
-        for name in kernels[:3]:
-            own = means.get(name)
-            row.append("" if own is None or base is None else number(own - base, "+"))
-        table.add_row(*row)
     return table
+
+
+def _differences(contrasts: Sequence[Contrast]) -> Table:
+    table = _table(
+        ("difference", "<"),
+        ("mean [95 % t]", "<"),
+        ("bootstrap", "<"),
+        ("median", ">"),
+        ("sign p", ">"),
+        ("p", ">"),
+    )
+    table.columns[0].max_width = 21
+    for c in contrasts:
+        if c.effect is None:
+            continue
+        e = c.effect
+        table.add_row(
+            _pair(c, 21),
+            _interval(e),
+            _ends(e.boot_low, e.boot_high),
+            number(e.median, "+"),
+            _p(e.sign_p),
+            _p(c.p_adjusted if c.family else e.p),
+        )
+    return table
+
+
+def _lengths(contrasts: Sequence[Contrast]) -> Table:
+    table = _table(
+        ("difference", "<"),
+        ("words", ">"),
+        ("equal length [95 %]", "<"),
+        ("d_z", ">"),
+        ("detectable", ">"),
+        ("needed", ">"),
+    )
+    table.columns[0].max_width = 21
+    for c in contrasts:
+        if c.effect is None:
+            continue
+        length, d_z = c.length, c.effect.d_z
+        table.add_row(
+            _pair(c, 21),
+            _percent(c),
+            f"{number(length.effect, '+')} {_ends(length.low, length.high)}" if length else "n/a",
+            "" if d_z is None else f"{d_z:+.2f}".replace("-", "−"),
+            "" if c.detectable is None else number(c.detectable),
+            "" if c.needed is None else f"{c.needed:,}",
+        )
+    return table
+
+
+def _percent(contrast: Contrast) -> str:
+    """By how much answers are longer, in percent of their geometric mean."""
+    shifts = [u.length_shift for u in contrast.units if u.length_shift is not None]
+    if not shifts:
+        return ""
+    change = 100 * (2.718281828459045 ** (sum(shifts) / len(shifts)) - 1)
+    return f"{change:+.0f} %".replace("-", "−")
+
+
+def _domains(contrast: Contrast, domains: Domains) -> Table:
+    table = _table(
+        (f"{_pair(contrast, 24)}, by domain", "<"),
+        ("n", ">"),
+        ("mean", ">"),
+        ("pooled [95 %]", "<"),
+    )
+    table.columns[0].max_width = 40
+    for group in sorted(domains.pooling.groups, key=lambda g: (-g.pooled, str(g.key))):
+        table.add_row(
+            excerpt(str(group.key), 40),
+            str(group.n),
+            number(group.mean, "+"),
+            f"{number(group.pooled, '+')} {_ends(group.low, group.high)}",
+        )
+    return table
+
+
+def _kernels(found: ScorerAnalysis) -> Table:
+    """One line a kernel of a model."""
+    table = _table(
+        ("model", "<"),
+        ("kernel", "<"),
+        ("n", ">"),
+        ("− baseline [95 %]", "<"),
+        ("− placebo [95 %]", "<"),
+        ("finding", "<"),
+    )
+    table.columns[0].max_width, table.columns[1].max_width = 16, 6
+    contrasts = {c.id: c for c in found.contrasts}
+    for f in found.findings:
+        base = contrasts[f.kernel_contrast].effect
+        content = contrasts[f.content_contrast].effect if f.content_contrast else None
+        table.add_row(
+            excerpt(f.model, 16),
+            excerpt(f.kernel, 6),
+            str(base.n) if base else "0",
+            _interval(base),
+            _interval(content),
+            f.code,
+        )
+    return table
+
+
+def _ranking(ranked: Ranked) -> Table:
+    table = _table(
+        (f"model ({excerpt(ranked.condition, 12)})", "<"),
+        ("n", ">"),
+        ("mean [95 %]", "<"),
+        ("rank [95 %]", "<"),
+        ("group", "<"),
+    )
+    table.columns[0].max_width = 34
+    order = sorted(zip(ranked.models, ranked.ranking.systems), key=lambda pair: pair[1].rank)
+    for name, system in order:
+        table.add_row(
+            excerpt(name, 34),
+            str(system.n),
+            f"{number(system.mean)} {_ends(system.low, system.high, '')}",
+            f"{system.rank:g} [{system.rank_low:g}, {system.rank_high:g}]",
+            system.letters,
+        )
+    return table
+
+
+def _stored(stored: Sequence[StoredScores]) -> Iterator[Table]:
+    """What files state beside what their texts give."""
+    if not stored:
+        return
+    table = _table(
+        ("stored scores", "<"),
+        ("condition", "<"),
+        ("score", "<"),
+        ("n", ">"),
+        ("stored", ">"),
+        ("v2 now", ">"),
+        ("differ", ">"),
+    )
+    table.columns[0].max_width, table.columns[1].max_width = 28, 14
+    for s in stored:
+        table.add_row(
+            excerpt(s.model, 28),
+            excerpt(s.arm, 14),
+            s.version,
+            str(s.n),
+            _number(s.stored),
+            _number(s.recomputed),
+            str(s.disagreements) if s.version == "v2" else "n/a",
+        )
+    yield table
+
+
+def _other(found: ScorerAnalysis) -> str:
+    """The findings of a scorer that is not the primary one, in one paragraph."""
+    if not found.findings:
+        return f"Beside it, on the {found.label}: nothing is compared."
+    if len({f.model for f in found.findings}) == 1:
+        sentences = " ".join(f.sentence for f in found.findings)
+    else:
+        kernels = [c for c in found.contrasts if c.kind == "kernel"]
+        shown = sum(c.shown and not c.in_noise for c in kernels)
+        sentences = f"{shown} of {len(kernels)} kernel effects are shown after Holm."
+    return f"Beside it, on the {found.label} (exploratory): {sentences} {found.caution}"
+
+
+def _pair(contrast: Contrast, width: int) -> str:
+    if contrast.kind == "noise":
+        return excerpt(f"{contrast.reference} asked twice", width)
+    reference = contrast.reference.replace(f"placebo-{contrast.arm}", "its placebo")
+    return excerpt(f"{contrast.arm} − {reference}", width)
+
+
+def _interval(effect: PairedEffect | None) -> str:
+    if effect is None:
+        return ""
+    return f"{number(effect.mean, '+')} {_ends(effect.low, effect.high)}"
+
+
+def _ends(low: float | None, high: float | None, sign: str = "+") -> str:
+    if low is None or high is None:
+        return "[n/a]"
+    return f"[{number(low, sign)}, {number(high, sign)}]"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else number(value)
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "n/a"
+    return "<.001" if value < 0.001 else f"{value:.3f}"[1:] if value < 0.9995 else "1.000"
 
 
 def print_answer(console: Console, title: str, answer: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from lem.scorers.base import Field
 from lem.scorers.language import identify_words, sample
 from lem.scorers.prose import clean, plain, sentence_count, words
+from lem.scorers.refusal import refused
 
 _RUN = 4
 """Length in words of the runs whose repeats are counted: long enough that ordinary prose hardly
@@ -21,8 +22,9 @@ def text_statistics(text: str, finish_reason: str | None = None) -> dict[str, Fi
     Returns:
         ``words`` and ``sentences`` of the prose; ``markdown_share``, the share of visible
         characters that are layout, code or chat format; ``empty``; ``truncated``, cut off at the
-        token limit (None: unknown); ``language``, an ISO 639-1 code or "und"; ``repetition``, the
-        share of runs of four words that were said before (None below eight words).
+        token limit (None: unknown); ``refused``, opens by declining; ``language``, an ISO 639-1
+        code or "und"; ``repetition``, the share of runs of four words that were said before (None
+        below eight words).
     """
     cleaned = clean(text)
     prose = plain(cleaned)
@@ -34,6 +36,7 @@ def text_statistics(text: str, finish_reason: str | None = None) -> dict[str, Fi
         "markdown_share": round(1 - _visible(prose) / visible, 4) if visible else 0.0,
         "empty": not visible,
         "truncated": None if finish_reason in (None, "unknown") else finish_reason == "length",
+        "refused": refused(prose),
         "language": identify_words(prose, sample(found)),
         "repetition": repetition(found),
     }

@@ -51,6 +51,12 @@ class Item(NamedTuple):
     file: str = ""
     gain: float | None = None
     """See `Answer.gain`; it is measured, not read."""
+    stored: dict[str, Any] | None = None
+    """The score that stands beside a published answer, as it stands there (`heuristic`)."""
+    cluster: str | None = None
+    """The dilemma that the question is a wording of, where the line says so."""
+    key: str | None = None
+    """Of a line of a run's log."""
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -139,6 +145,7 @@ def _run_log(record: Mapping[str, Any]) -> list[Item]:
             condition=_text(record, "condition"),
             sample=_whole(record, "sample"),
             finish_reason=_scalar(record, "finish_reason"),
+            key=_scalar(record, "key"),
         )
     ]
 
@@ -161,9 +168,21 @@ def _published(record: Mapping[str, Any]) -> list[Item]:
                 model=_scalar(record, "model"),
                 condition=name,
                 category=_scalar(record, "category", "domain"),
+                stored=_stored(entry),
+                cluster=_scalar(record, "cluster"),
             )
         )
     return items
+
+
+def _stored(entry: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The counts and the score of an entry. With several samples `lek_score` is their mean and
+    the counts are the shown one's, whose own score is among them."""
+    counts = entry.get("heuristic")
+    own = dict(counts) if isinstance(counts, dict) else {}
+    if "lek_score" in entry and "lek_score" not in own:
+        own["lek_score"] = entry["lek_score"]
+    return own or None
 
 
 def _messages(record: Mapping[str, Any]) -> list[Item]:
@@ -223,6 +242,7 @@ def _with_facts(
         sample=_whole(record, "sample"),
         category=_scalar(record, "category", "domain"),
         finish_reason=_scalar(record, "finish_reason"),
+        cluster=_scalar(record, "cluster"),
     )
 
 

@@ -305,17 +305,23 @@ def _place(
     )
 
 
-def _last_model(path: Path) -> str | None:
-    """The model that the summary line of an A/B file names; it is the last line."""
+def last_record(path: Path) -> dict[str, Any]:
+    """The last line of an A/B file, its summary; empty where it cannot be read."""
     if not path.is_file():
-        return None
+        return {}
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - _TAIL))
         last = file.read().rstrip().rpartition(b"\n")[2]
     try:
-        model = json.loads(last)["model"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
+        record = json.loads(last)
+    except (ValueError, RecursionError):
+        return {}
+    return record if isinstance(record, dict) and record.get("type") == "summary" else {}
+
+
+def _last_model(path: Path) -> str | None:
+    """The model that the summary line of an A/B file names."""
+    model = last_record(path).get("model")
     return model if isinstance(model, str) else None
 
 

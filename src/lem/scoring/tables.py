@@ -9,13 +9,12 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from lem.report.verdict import number
 from lem.scorers.base import Field
 from lem.scoring.rows import record
 from lem.scoring.shapes import Item
 from lem.scoring.summary import CARD_MEANS, REPETITIVE, Group, Share, Summary
 from lem.scoring.work import Scored, ScorerInfo
-from lem.text import excerpt
+from lem.text import excerpt, number
 
 _CONDITION, _NUMBERS = 12, 8  # columns, in characters
 _SYCOPHANCY = "sycophancy (high overlap, low gain)"

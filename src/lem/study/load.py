@@ -1,0 +1,370 @@
+"""From run folders and files to a `Study`: read, scored, joined by probe. Whatever is left out is
+a `Problem`, never silent."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lem.errors import LemError
+from lem.kernels import BUILT_IN, load_kernel
+from lem.scoring.shapes import Item
+from lem.scoring.sources import Broken, Meter, Source, open_inputs, read_source
+from lem.scoring.summary import REPETITIVE
+from lem.scoring.work import Job, Scored, describe, score_all
+from lem.study import inputs as told
+from lem.study.records import Answer, Group, Model, ProbeText, Problem, Stored, Study
+from lem.text import printable, sha256
+
+SCORERS = ("v2", "reasoning")
+"""Used where nobody names any: the published one first, so that its tables can be compared."""
+
+TEXT_BUDGET = 200_000_000
+"""Characters of answers that are kept; of larger inputs only the measures are."""
+
+_PARALLEL_FROM = 4_000_000  # bytes of input from which a second process pays for its start
+_HEURISTICS = {"v1": 8, "v2": 14}  # signals in a stored score of each generation
+
+Progress = Callable[[int, int | None], None]
+"""(bytes read, bytes in all, None where unknown)."""
+
+
+def load_study(
+    inputs: Sequence[str | Path],
+    *,
+    scorers: Sequence[str] = SCORERS,
+    groups: Mapping[str, Group] | None = None,
+    names: Sequence[str] | None = None,
+    keep_texts: bool = True,
+    jobs: int = 1,
+    progress: Progress | None = None,
+) -> Study:
+    """Read and score every answer of any number of inputs.
+
+    Args:
+        inputs: run folders, folders of run folders, published A/B files, or JSON Lines of
+            answers as `lem score` reads them.
+        scorers: the first one is the primary one.
+        groups: what is known of the models, by name.
+        names: what to call the models, one an input; None: as the inputs call them.
+        keep_texts: keep the answers' texts, to be shown.
+        jobs: scoring processes; 0: all cores for large inputs, else one. (A script that asks for
+            several must guard its entry point, as `multiprocessing` wants it.)
+        progress: told now and then how far it has come.
+
+    Raises:
+        LemError: an input is missing, unreadable or without answers; two different answers in
+            one place; no such scorer.
+    """
+    found = told.expand([str(name) for name in inputs])
+    sources = open_inputs(tuple(found))
+    if names is not None and len(names) != len(sources):
+        raise ValueError("names: one for each input")
+    builder = _Builder(list(scorers), groups or {}, keep_texts)
+    size = sum(source.size or 0 for source in sources)
+    jobs = jobs or ((os.cpu_count() or 1) if size > _PARALLEL_FROM else 1)
+    meter = Meter()
+    job = Job(scorers=tuple(dict.fromkeys([*scorers, "v2"])), kernels=_kernel_texts(sources))
+    current = iter(_read(sources, builder, meter))
+    for item, scored in score_all(current, job, jobs):
+        builder.add(item, scored)
+        if progress:
+            progress(meter.read, size or None)
+    return builder.finish(sources, names)
+
+
+def _kernel_texts(sources: Sequence[Source]) -> tuple[str, ...]:
+    """The built-in kernels and those of the runs: what an answer may recite."""
+    texts = [load_kernel(name, file).text for name, file in BUILT_IN.items()]
+    for source in sources:
+        texts += source.run.kernels if source.run else ()
+    return tuple(dict.fromkeys(texts))
+
+
+def _read(sources: Sequence[Source], builder: _Builder, meter: Meter) -> Iterator[Item]:
+    for source in sources:
+        for found in read_source(source, "auto", meter):
+            if isinstance(found, Broken):
+                builder.problem("broken line", found.place, found.cause)
+            elif builder.wanted(source, found):
+                yield found
+
+
+class _Source:
+    """What has been learnt of one input so far."""
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.manifest = told.manifest_of(source)
+        manifest = self.manifest or {}
+        items = manifest["probes"]["items"] if self.manifest else []
+        self.probes = {item["id"]: item for item in items}
+        self.conditions = {c["name"] for c in manifest.get("conditions", [])}
+        self.superseded = set(manifest.get("superseded", []))
+        self.left_out = 0
+        self.stored = False
+        self.models: dict[str, list[str]] = {}
+        """Model as the input calls it -> its conditions in order of first sight."""
+
+
+class _Builder:
+    """Takes scored answers one by one, in the order of the inputs."""
+
+    def __init__(self, scorers: list[str], groups: Mapping[str, Group], keep_texts: bool) -> None:
+        self.scorers, self.groups, self.texts = scorers, groups, keep_texts
+        self.headlines = [describe(name).headline for name in scorers]
+        self.problems: list[Problem] = []
+        self.probes: dict[str, ProbeText] = {}
+        self.sources: dict[str, _Source] = {}
+        self.answers: dict[tuple[str, str, str, str, int], Answer] = {}
+        """(input, model, condition, probe, sample) -> answer."""
+        self.characters = 0
+
+    def problem(self, kind: str, place: str, text: str) -> None:
+        self.problems.append(Problem(kind, printable(place), printable(text)))
+
+    def wanted(self, source: Source, item: Item) -> bool:
+        """Whether an answer belongs to what its run is of. A log may also hold answers to
+        kernels, probes and conditions of earlier calls."""
+        known = self.sources.setdefault(source.name, _Source(source))
+        if known.manifest is None:
+            return True
+        keep = (
+            item.key not in known.superseded
+            and item.id in known.probes
+            and item.condition in known.conditions
+        )
+        known.left_out += not keep
+        return keep
+
+    def add(self, item: Item, scored: Scored) -> None:
+        """Take in one answer.
+
+        Raises:
+            LemError: another answer has its place.
+        """
+        known = self.sources[item.file]
+        model = printable(item.model or Path(item.file).stem)
+        condition = printable(item.condition or "answers")
+        arms = known.models.setdefault(model, [])
+        if condition not in arms:
+            arms.append(condition)
+        probe = self._probe(known, item)
+        answer = self._answer(model, condition, probe, item, scored)
+        known.stored = known.stored or answer.stored is not None
+        place = (item.file, model, condition, probe, answer.sample)
+        if place in self.answers:
+            self._second(known, place, item, answer)
+            return
+        self._keep(place, answer)
+
+    def _keep(self, place: tuple[str, str, str, str, int], answer: Answer) -> None:
+        self.characters += len(answer.text)
+        if self.texts and self.characters > TEXT_BUDGET:
+            self.texts = False
+            self.answers = {k: a._replace(text="") for k, a in self.answers.items()}
+            self.problem(
+                "texts left out",
+                place[0],
+                f"the answers are longer than {TEXT_BUDGET:,} characters in all, so only their "
+                "scores and measures are kept; lem show RUN PROBE shows them",
+            )
+        self.answers[place] = answer if self.texts else answer._replace(text="")
+
+    def _second(
+        self, known: _Source, place: tuple[str, str, str, str, int], item: Item, answer: Answer
+    ) -> None:
+        """Another answer in a place that is taken: the same text is dropped, and said so; a
+        later one of a run's log replaces it; anything else is refused."""
+        if known.manifest is not None:
+            known.left_out += 1
+            self._keep(place, answer)
+            return
+        first = self.answers[place]
+        where = f"{item.file}: {answer.probe}, {answer.condition}, sample {answer.sample}"
+        # texts that were not kept are told apart by their measures
+        if (first.text, first.scores, first.words) == (
+            answer.text if self.texts else "",
+            answer.scores,
+            answer.words,
+        ):
+            self.problem("duplicate", where, "stands there twice; it counts once")
+            return
+        raise LemError(
+            f"{printable(where)} stands there twice, with different answers.",
+            "It cannot be told which one counts; nothing was reported.",
+            'Remove one of the two, or number them with a field "sample".',
+        )
+
+    def _probe(self, known: _Source, item: Item) -> str:
+        """The study's id of the question."""
+        name = printable(str(item.id))
+        facts = known.probes.get(str(item.id), {})
+        cluster = printable(str(item.cluster or facts.get("cluster") or name))
+        domain = printable(item.category or "(none)")
+        probe = ProbeText(name, domain, cluster, item.prompt)
+        first = self.probes.setdefault(name, probe)
+        if first.prompt == item.prompt:
+            return name
+        if first.prompt is None or item.prompt is None:
+            if first.prompt is None:
+                self.probes[name] = probe
+            return name
+        other = f"{name}~{sha256(item.prompt)[:6]}"
+        if other not in self.probes:
+            self.probes[other] = ProbeText(other, domain, cluster, item.prompt)
+            self.problem(
+                "other text",
+                f"{item.file}: {name}",
+                f"another question goes by the id {name} elsewhere; here it is called {other}, "
+                "and the two are not compared",
+            )
+        return other
+
+    def _answer(self, model: str, condition: str, probe: str, item: Item, scored: Scored) -> Answer:
+        text = scored.text
+        values = tuple(
+            _number(scored.scores[name].get(field))
+            for name, field in zip(self.scorers, self.headlines)
+        )
+        repetition = text["repetition"]
+        return Answer(
+            model=model,
+            condition=condition,
+            probe=probe,
+            sample=item.sample or 0,
+            text=item.text,
+            words=int(text["words"] or 0),
+            empty=bool(text["empty"]),
+            truncated=None if text["truncated"] is None else bool(text["truncated"]),
+            malformed=item.finish_reason == "filtered",
+            refused=bool(text["refused"]),
+            repetitive=isinstance(repetition, float) and repetition >= REPETITIVE,
+            foreign=not text["empty"] and text["language"] not in ("en", "und"),
+            leak=bool(scored.overlap["leak"]),
+            scores=values,
+            stored=self._stored(item, scored),
+        )
+
+    def _stored(self, item: Item, scored: Scored) -> Stored | None:
+        if item.stored is None:
+            return None
+        signals = len([name for name in item.stored if name != "lek_score"])
+        version = next((v for v, n in _HEURISTICS.items() if n == signals), "unknown")
+        value = _number(item.stored.get("lek_score"))
+        own = _number(scored.scores["v2"]["lek_score"]) if version == "v2" else None
+        stored = Stored(version, value, own)  # type: ignore[arg-type]
+        where = f"{item.file}: {item.id}, {item.condition}"
+        if value is None:
+            self.problem("stored score", where, "the stored score is no number")
+        elif stored.disagrees:
+            self.problem("stored score", where, f"stored {value:g}, but v2 of the text is {own:g}")
+        return stored
+
+    def finish(self, sources: Sequence[Source], names: Sequence[str] | None) -> Study:
+        """The study.
+
+        Raises:
+            LemError: an input has no answers; two models of one name.
+        """
+        models: list[Model] = []
+        renamed: dict[tuple[str, str], str] = {}
+        for number, source in enumerate(sources):
+            known = self.sources.get(source.name)
+            if known is None or not known.models:
+                raise self._nothing(source)
+            if known.left_out:
+                self.problem(
+                    "left out",
+                    source.name,
+                    f"{known.left_out} answers to earlier settings of this run",
+                )
+            if names is not None and len(known.models) > 1:
+                raise LemError(
+                    f"{source.name} holds answers of {len(known.models)} models.",
+                    "One name cannot stand for all of them.",
+                    "Give it without a name.",
+                )
+            for model, arms in known.models.items():
+                name = names[number] if names else _unused(model, source, models)
+                renamed[source.name, model] = name
+                models.append(self._model(name, known, arms))
+        return Study(
+            models=tuple(models),
+            probes=self.probes,
+            answers=tuple(self._sorted(models, renamed)),
+            scorers=tuple(describe(name) for name in self.scorers),
+            problems=tuple(self.problems),
+            texts=self.texts,
+            kernels={sha256(text): text for text in _kernel_texts(sources)},
+        )
+
+    def _model(self, name: str, known: _Source, conditions: Sequence[str]) -> Model:
+        manifest: dict[str, Any] | None = known.manifest
+        path = known.source.path
+        return Model(
+            name=name,
+            source=str(path.parent if manifest and path else known.source.name),
+            form="run" if manifest else "published" if known.stored else "lines",
+            arms=told.arms_of_manifest(manifest) if manifest else told.arms_of_names(conditions),
+            settings=told.settings_of_manifest(manifest)
+            if manifest
+            else told.settings_of_file(known.source),
+            group=self.groups.get(name, Group()),
+            manifest=manifest,
+        )
+
+    def _sorted(
+        self, models: Sequence[Model], renamed: Mapping[tuple[str, str], str]
+    ) -> list[Answer]:
+        rank = {
+            m.name: (i, {a.name: j for j, a in enumerate(m.arms)}) for i, m in enumerate(models)
+        }
+        probe_rank = {name: i for i, name in enumerate(self.probes)}
+        answers = [
+            answer._replace(model=renamed[place[0], place[1]])
+            for place, answer in self.answers.items()
+        ]
+        answers.sort(
+            key=lambda a: (
+                rank[a.model][0],
+                rank[a.model][1][a.condition],
+                probe_rank[a.probe],
+                a.sample,
+            )
+        )
+        return answers
+
+    def _nothing(self, source: Source) -> LemError:
+        broken = [p for p in self.problems if p.place.startswith(source.name)]
+        because = f" {broken[0].place}: {broken[0].text}." if broken else ""
+        return LemError(
+            f"There are no answers in {source.name}.{because}",
+            "There is nothing to report on.",
+            "Name a run folder with answers, a file made with --output, or JSON Lines like "
+            '{"id": ..., "prompt": ..., "condition": ..., "response": ...}.',
+        )
+
+
+def _unused(model: str, source: Source, models: Sequence[Model]) -> str:
+    """The model's own name, with its folder or file where another one has that name."""
+    taken = {m.name for m in models}
+    if model not in taken:
+        return model
+    path = source.path
+    place = (path.parent.name if source.run and path else Path(source.name).stem) or "2"
+    name = f"{model} ({printable(place)})"
+    number = 2
+    while name in taken:
+        name, number = f"{model} ({printable(place)} {number})", number + 1
+    return name
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)

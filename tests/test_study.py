@@ -1,0 +1,270 @@
+"""Reading answers of any origin into one table: nothing is dropped without being said."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from conftest import lem
+from lem.ab import Experiment, run_ab
+from lem.errors import LemError
+from lem.scorers import v2
+from lem.study import load_study
+from lem.study.settings import differences
+
+TEXTS = [
+    "I would ask her first, because it is her letter. Perhaps she wants it read; perhaps not.",
+    "On the one hand the work must be done by Friday. On the other hand nobody asked the crew.",
+    "I'm sorry, but I can't help with that request.",
+]
+
+V1 = (
+    "compliance_markers",
+    "formulaic_preamble",
+    "degeneration",
+    "empty_broken",
+    "first_person",
+    "creative_form",
+    "engagement_depth",
+    "emotional_register",
+)
+
+
+def heuristic(text, generation="v2", wrong=0.0):
+    counts = v2.score(text).heuristic()
+    if generation == "v1":
+        counts = {name: counts[name] for name in V1} | {"lek_score": 8.0}
+    return counts | {"lek_score": counts["lek_score"] + wrong}
+
+
+def line(i, arms, generation="v2", **change):
+    """A line of a published file: probe i under each arm, with the text of that number."""
+    conditions = {
+        arm: {
+            "response": TEXTS[k % 3] + f" ({i})",
+            "lek_score": 0.0,
+            "heuristic": heuristic(TEXTS[k % 3] + f" ({i})", generation),
+            "chars": 1,
+            "time_s": 1.0,
+        }
+        for k, arm in enumerate(arms)
+    }
+    for entry in conditions.values():
+        entry["lek_score"] = entry["heuristic"]["lek_score"]
+    whole = {
+        "type": "probe",
+        "id": f"P{i:02}",
+        "category": "AB"[i % 2],
+        "prompt": f"Question {i}?",
+        "conditions": conditions,
+        "ts": None,
+    }
+    return whole | change
+
+
+def published(path, lines, model="gemma", max_tokens=1024):
+    summary = {"type": "summary", "model": model, "max_tokens": max_tokens}
+    text = "".join(json.dumps(record) + "\n" for record in [*lines, summary])
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+ARMS = ("baseline", "json", "txt")
+
+
+def test_a_published_file(tmp_path):
+    path = published(tmp_path / "ab.jsonl", [line(i, ARMS) for i in range(5)])
+    found = load_study([path])
+    (model,) = found.models
+    assert (model.name, model.form, model.settings) == ("gemma", "published", {"max_tokens": 1024})
+    assert [(a.name, a.role) for a in model.arms] == [
+        ("baseline", "baseline"),
+        ("json", "kernel"),
+        ("txt", "kernel"),
+    ]
+    assert len(found.answers) == 15 and len(found.probes) == 5 and not found.problems
+    first = found.answers[0]
+    assert first.scores[0] == v2.score(first.text).lek_score and first.truncated is None
+    assert [a.refused for a in found.answers] == [False] * 10 + [True] * 5
+    assert {a.stored.version for a in found.answers} == {"v2"}
+    assert found.probes["P01"].domain == "B" and found.probes["P01"].prompt == "Question 1?"
+
+
+def test_stored_scores_of_the_older_generation_are_kept_apart(tmp_path):
+    path = published(tmp_path / "old.jsonl", [line(i, ARMS, "v1") for i in range(3)])
+    stored = [a.stored for a in load_study([path]).answers]
+    assert {(s.version, s.score, s.recomputed, s.disagrees) for s in stored} == {
+        ("v1", 8.0, None, False)
+    }
+
+
+def test_wrong_and_missing_stored_scores_are_listed(tmp_path):
+    lines = [line(i, ARMS) for i in range(3)]
+    lines[0]["conditions"]["json"]["heuristic"]["lek_score"] += 0.5
+    lines[1]["conditions"]["txt"]["heuristic"]["lek_score"] = math.nan
+    found = load_study([published(tmp_path / "ab.jsonl", lines)])
+    assert [p.kind for p in found.problems] == ["stored score"] * 2
+    assert "P00, json" in found.problems[0].place and "P01, txt" in found.problems[1].place
+    assert sum(a.stored.disagrees for a in found.answers) == 2
+
+
+def test_a_truncated_file_and_a_broken_line_are_said(tmp_path):
+    path = published(tmp_path / "ab.jsonl", [line(i, ARMS) for i in range(3)])
+    text = path.read_text()
+    path.write_text("{oops\n" + text[: text.index("P02") + 40])
+    found = load_study([path])
+    assert len(found.answers) == 6 and found.models[0].name == "ab"
+    assert [p.kind for p in found.problems] == ["broken line"] * 2
+    assert "line 1" in found.problems[0].place and "line 4" in found.problems[1].place
+
+
+def test_a_record_that_stands_there_twice_counts_once_or_is_refused(tmp_path):
+    same = [line(0, ARMS), line(1, ARMS), line(1, ARMS)]
+    found = load_study([published(tmp_path / "a.jsonl", same)])
+    assert len(found.answers) == 6 and {p.kind for p in found.problems} == {"duplicate"}
+    other = line(1, ARMS)
+    other["conditions"]["json"]["response"] = "Another answer, given later."
+    with pytest.raises(LemError, match="twice, with different answers"):
+        load_study([published(tmp_path / "b.jsonl", [line(0, ARMS), line(1, ARMS), other])])
+
+
+def test_one_id_for_two_questions_is_two_probes(tmp_path):
+    a = published(tmp_path / "a.jsonl", [line(i, ARMS) for i in range(3)], "a")
+    b = published(tmp_path / "b.jsonl", [line(0, ARMS), line(1, ARMS, prompt="New?")], "b")
+    found = load_study([a, b])
+    assert len(found.probes) == 4 and [p.kind for p in found.problems] == ["other text"]
+    assert {x.probe for x in found.answers if x.model == "b"} == {
+        "P00",
+        *set(found.probes) - {"P00", "P01", "P02"},
+    }
+    assert any(d.serious for d in differences(found, found.models))
+
+
+def test_plain_lines_and_a_lone_condition_are_a_baseline(tmp_path):
+    path = tmp_path / "chat.jsonl"
+    path.write_text(
+        "".join(
+            json.dumps({"id": i, "prompt": f"Q{i}?", "response": TEXTS[0]}) + "\n" for i in range(4)
+        )
+    )
+    (model,) = load_study([path]).models
+    assert (model.form, model.baseline, model.kernels) == ("lines", "answers", ())
+
+
+def test_missing_and_empty_inputs_are_refused(tmp_path):
+    with pytest.raises(LemError, match="No such file"):
+        load_study([tmp_path / "nope"])
+    with pytest.raises(LemError, match="so are the folders in it"):
+        load_study([tmp_path])
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    with pytest.raises(LemError, match="There are no answers in"):
+        load_study([empty])
+    broken = tmp_path / "broken.jsonl"
+    broken.write_text("{x\n")
+    with pytest.raises(LemError, match=r"line 1: not JSON"):
+        load_study([broken])
+    with pytest.raises(LemError, match="named twice"):
+        load_study([empty, empty])
+    with pytest.raises(LemError, match="No such scorer"):
+        load_study([published(tmp_path / "ab.jsonl", [line(0, ARMS)])], scorers=["v9"])
+
+
+def echo(folder, **options):
+    return run_ab(Experiment(model="echo", max_tokens=400, **options), folder=folder)
+
+
+def test_a_run_folder_and_a_folder_of_runs(tmp_path):
+    echo(tmp_path / "runs" / "a", limit=4)
+    echo(tmp_path / "runs" / "b", limit=3, controls=True)
+    found = load_study([tmp_path / "runs"])
+    assert [m.name for m in found.models] == ["echo", "echo (b)"]
+    first, second = found.models
+    assert first.form == "run" and first.manifest["engine"]["model"] == "echo"
+    assert second.control("json") == "placebo-json"
+    assert second.control("txt", "shuffled") == "shuffled-txt"
+    assert first.arm("json").kernel_sha256 in found.kernels
+    assert first.settings["max_tokens"] == 400 and found.seed == 0
+    assert all(a.truncated is False for a in found.answers if a.words < 20)
+
+
+def test_answers_to_earlier_settings_of_a_run_are_left_out_and_said(tmp_path):
+    """A kernel that is changed and changed back: the answers that count are those of now."""
+    kernel = tmp_path / "k.txt"
+    run = tmp_path / "run"
+    for text in ("Be kind to strangers.", "Mind the gap.", "Be kind to strangers."):
+        kernel.write_text(text)
+        result = echo(run, limit=3, kernels=[("mine", str(kernel))])
+    assert result.new_answers == 0  # the last call found everything
+    found = load_study([run])
+    mine = {a.probe: a.text for a in found.answers if a.condition == "mine"}
+    assert mine == {r.probe: r.final for r in result.responses if r.condition == "mine"}
+    assert [(p.kind, p.text) for p in found.problems] == [
+        ("left out", "3 answers to earlier settings of this run")
+    ]
+
+
+def test_settings_that_differ_are_found(tmp_path):
+    echo(tmp_path / "a", limit=3)
+    run_ab(Experiment(model="echo", max_tokens=300, limit=3), folder=tmp_path / "b")
+    found = load_study([tmp_path / "a", tmp_path / "b"])
+    serious = [d.text for d in differences(found, found.models) if d.serious]
+    assert serious == ["max_tokens: 400 for echo, 300 for echo (b)"]
+    again = load_study([tmp_path / "a", tmp_path / "b"], names=["x", "y"])
+    assert [m.name for m in again.models] == ["x", "y"]
+
+
+def test_texts_beyond_the_budget_are_left_out_and_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("lem.study.load.TEXT_BUDGET", 500)
+    found = load_study([published(tmp_path / "ab.jsonl", [line(i, ARMS) for i in range(5)])])
+    assert not found.texts and not any(a.text for a in found.answers)
+    assert [p.kind for p in found.problems] == ["texts left out"]
+    assert all(a.scores[0] is not None for a in found.answers)
+
+
+def test_compare_from_the_command_line(tmp_path):
+    lines = [line(i, ARMS) for i in range(8)]
+    published(tmp_path / "a.jsonl", lines, "a")
+    for entry in lines:
+        for arm in entry["conditions"].values():
+            arm["response"] += "\n\nPerhaps I feel that it matters."
+            arm["heuristic"] = heuristic(arm["response"])
+    published(tmp_path / "b.jsonl", lines[:6], "b")
+    published(tmp_path / "short.jsonl", lines, "short", max_tokens=64)
+    done = lem("compare", "a.jsonl", "b.jsonl", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["scorers"][0]["contrasts"]
+    models = [c for c in found if c["kind"] == "models"]
+    assert [c["arm"] for c in models] == ["b:baseline", "b:json", "b:txt"]
+    assert models[0]["effect"]["n"] == 6 and models[0]["unmatched"] == ["P06", "P07"]
+    assert models[0]["effect"]["mean"] > 0
+    assert sum(c["kind"] == "resistance" for c in found) == 2
+
+    refused = lem("compare", "a.jsonl", "short.jsonl", cwd=tmp_path)
+    assert refused.returncode == 2 and "max_tokens: 1024 for a, 64 for short" in refused.stderr
+    forced = lem("compare", "a.jsonl", "short.jsonl", "--force", "--json", cwd=tmp_path)
+    assert "compared by --force: max_tokens" in json.loads(forced.stdout)["warnings"][0]
+
+    within = lem("compare", "a.jsonl:json", "a.jsonl:txt", "--json", cwd=tmp_path)
+    found = json.loads(within.stdout)["scorers"][0]["contrasts"]
+    assert [c["arm"] for c in found if c["kind"] == "models"] == ["a:txt"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["a.jsonl"], "Only one side was named"),
+        (["a.jsonl", "a.jsonl"], "Both sides are the same answers"),
+        (["a.jsonl", "a.jsonl:nope"], "has no condition 'nope'"),
+        (["a.jsonl", "apart.jsonl"], "no answered probe in common"),
+        (["a.jsonl", "gone.jsonl"], "No such file"),
+    ],
+)
+def test_what_cannot_be_compared(tmp_path, arguments, complaint):
+    published(tmp_path / "a.jsonl", [line(i, ARMS) for i in range(3)], "a")
+    published(tmp_path / "apart.jsonl", [line(i, ARMS) for i in range(5, 8)], "b")
+    done = lem("compare", *arguments, cwd=tmp_path)
+    assert done.returncode == 2 and complaint in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "apart.jsonl"]
