@@ -30,6 +30,8 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/grammar_throughput.py
 	$(BIN)/python benchmarks/grammar_wide.py
 	$(BIN)/python benchmarks/ab_speed.py
+	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/planted_study.py
 
 fuzz: $(VENV)/.test
 	LEM_FUZZ=20000 $(BIN)/python -m pytest tests/test_fuzz.py -k every_scorer

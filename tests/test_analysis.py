@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 
 import pytest
 
+from conftest import REPOSITORY
 from lem.analysis import Pair, analyse
 from lem.scorers.registry import SCORERS
-from lem.study import Group
+from lem.study import Group, Problem
 from lem.text import dump_json
 from studies import BASE, moved, study
 
@@ -261,3 +263,25 @@ def test_every_scorer_has_its_caution():
 
     for name in SCORERS:
         assert len(caution(name)) > 40
+
+
+def test_every_kind_of_problem_has_its_sentence():
+    kinds = {
+        "broken line",
+        "duplicate",
+        "other text",
+        "stored score",
+        "left out",
+        "named twice",
+        "texts left out",
+    }
+    rooms = (REPOSITORY / "src" / "lem" / "study").glob("*.py")
+    source = "".join(path.read_text() for path in rooms)
+    made = set(re.findall(r'(?:problem|Problem)\(\s*"([^"]+)"', source))
+    assert made == kinds
+    for kind in kinds:
+        problems = (Problem(kind, "f", "x"),)
+        found = analyse(dataclasses.replace(study({"m": {"baseline": BASE}}), problems=problems))
+        assert (
+            len(found.warnings) == 1 and found.warnings[0][0].isupper()
+        ) or "1" in found.warnings[0]

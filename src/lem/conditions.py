@@ -9,9 +9,10 @@ from lem.kernels import one_line, placebo, shuffled
 from lem.records import Condition, Kernel
 
 BASELINE = "baseline"
+REPLICATE = "baseline-replicate"
 
 #: Names that a user's kernel may not take.
-RESERVED = (BASELINE, "baseline-empty", "one-line")
+RESERVED = (BASELINE, "baseline-empty", "one-line", REPLICATE)
 
 
 def all_conditions(kernels: Sequence[Kernel], control_seed: int = 0) -> list[Condition]:
@@ -19,7 +20,8 @@ def all_conditions(kernels: Sequence[Kernel], control_seed: int = 0) -> list[Con
 
     ``baseline`` (no system message: whatever the model's own template does), one arm a kernel,
     then the controls: ``baseline-empty`` (an explicit empty system message), a ``placebo-NAME``
-    and a ``shuffled-NAME`` for each kernel, and ``one-line``.
+    and a ``shuffled-NAME`` for each kernel, and ``one-line``; last, and so not next to the
+    baseline, ``baseline-replicate`` (the baseline's prompts asked a second time).
 
     Raises:
         LemError: two kernels of one name or of one text, or a reserved name.
@@ -41,11 +43,15 @@ def all_conditions(kernels: Sequence[Kernel], control_seed: int = 0) -> list[Con
                 )
             )
     arms.append(Condition(name="one-line", kernel=one_line(), placement="system", role="control"))
+    arms.append(Condition(name=REPLICATE, role="replicate"))
     return arms
 
 
 def choose(
-    conditions: Sequence[Condition], names: Iterable[str] | None, controls: bool
+    conditions: Sequence[Condition],
+    names: Iterable[str] | None,
+    controls: bool,
+    replicate: bool = False,
 ) -> list[Condition]:
     """The conditions to run.
 
@@ -53,13 +59,16 @@ def choose(
         conditions: all there are.
         names: exactly these (in the standard order), or None for the baseline and the kernels.
         controls: with ``names`` None, add the controls.
+        replicate: add the baseline's replicate, to the named conditions too.
 
     Raises:
-        LemError: a name that does not exist.
+        LemError: a name that does not exist, or a replicate without its baseline.
     """
     if names is None:
-        return [c for c in conditions if controls or c.role != "control"]
-    wanted = list(dict.fromkeys(names))
+        left_out = {"control"} if not controls else set()
+        left_out |= {"replicate"} if not replicate else set()
+        return [c for c in conditions if c.role not in left_out]
+    wanted = list(dict.fromkeys([*names, *([REPLICATE] if replicate else [])]))
     known = {c.name for c in conditions}
     unknown = [n for n in wanted if n not in known]
     if unknown or not wanted:
@@ -67,6 +76,12 @@ def choose(
             f"Unknown condition: {', '.join(unknown) or '(none named)'}.",
             "Nothing was run.",
             f"Choose from: {', '.join(c.name for c in conditions)}.",
+        )
+    if REPLICATE in wanted and BASELINE not in wanted:
+        raise LemError(
+            f"{REPLICATE} repeats the baseline, which is not among the conditions.",
+            "There would be nothing to compare it with; nothing was run.",
+            f"Add {BASELINE} to the conditions, or leave the replicate out.",
         )
     return [c for c in conditions if c.name in wanted]
 

@@ -51,7 +51,9 @@ class Condition(Record):
     name: str
     kernel: Kernel | None = None
     placement: Placement = "none"
-    role: Literal["baseline", "kernel", "control"] = "kernel"
+    role: Literal["baseline", "kernel", "control", "replicate"] = "kernel"
+    """replicate: the baseline's prompts asked a second time, which shows how far two answers to
+    the same prompt differ by themselves."""
     control_of: str | None = None
     """For a control made from a kernel: the name of that kernel's condition."""
     empty_system: bool = False
@@ -83,7 +85,7 @@ class Request(Record):
 
     key: str
     """Resume key and cache key: sha256 of prompt, model, engine and version, sampling, seed and
-    sample index."""
+    sample index (of a replicate: its sample index plus an offset, see `lem.runs.plan`)."""
     probe: str
     condition: str
     sample: int
@@ -96,7 +98,7 @@ class Request(Record):
     sampling: Sampling
     seed: int
     """Of this request: a function of the run's seed, the probe and the sample index, and the
-    same in every condition."""
+    same in every condition but a replicate, which draws for itself."""
 
 
 class Response(Record):

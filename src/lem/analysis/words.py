@@ -249,7 +249,8 @@ def warnings(study: Study) -> list[str]:
         "duplicate": "{n} {answers} stood in a file twice and {count} once",
         "other text": "{n} probe {ids} mean different questions in different inputs",
         "stored score": "{n} stored {scores} {are} not what the text gives",
-        "left out": "answers to earlier settings were left out of {n} {inputs}",
+        "left out": "answers to earlier settings, or earlier runs, were left out of {n} {inputs}",
+        "named twice": "{n} {inputs} {were} named twice and {count} once",
         "texts left out": "the answers' texts were too long to keep",
     }
     said = []
@@ -262,6 +263,7 @@ def warnings(study: Study) -> list[str]:
             "scores": _plural(n, "score"),
             "inputs": _plural(n, "input"),
             "are": "is" if n == 1 else "are",
+            "were": "was" if n == 1 else "were",
             "count": "counts" if n == 1 else "count",
         }
         said.append((texts[kind].format(**forms) + ".").capitalize())

@@ -16,8 +16,13 @@ import click
 #: Verb -> (module, one line of help).
 VERBS = {
     "ab": ("lem.cli.ab", "A/B-test a model: no kernel, JSON kernel, text kernel, controls."),
+    "bench": ("lem.cli.bench", "Run a whole matrix of models from a recipe, and its report."),
+    "report": ("lem.cli.report", "Report what answers show: terminal, HTML page, Markdown."),
+    "compare": ("lem.cli.compare", "Compare models or conditions on the probes they share."),
     "score": ("lem.cli.score", "Score answers from run folders, JSONL or text files."),
     "show": ("lem.cli.show", "Show the answers of a run side by side."),
+    "query": ("lem.cli.query", "Answer SQL over any number of runs and A/B files."),
+    "export": ("lem.cli.export", "Write runs as Parquet, JSONL or CSV tables."),
     "kernel": ("lem.cli.kernel", "Show and check kernels and the controls made from them."),
     "probes": ("lem.cli.probes", "List, show and check probe sets."),
     "judge": ("lem.cli.judge", "Let a language model judge answers by rubrics."),

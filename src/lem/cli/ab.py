@@ -13,7 +13,7 @@ from lem.ab import AbResult, Experiment, run_ab
 from lem.engines import EngineOptions
 from lem.kernels import BUILT_IN, parse_kernel_option
 from lem.report.progress import BarWatcher, LogWatcher
-from lem.report.terminal import print_summary
+from lem.report.terminal import print_report
 from lem.runs import Plan
 from lem.text import dump_json, printable
 
@@ -56,6 +56,9 @@ A run stopped at any moment goes on where it was with the same command."""
     "--conditions", metavar="A,B,…", help="Exactly these conditions (see lem kernel show)."
 )
 @click.option("--controls", is_flag=True, help="Add the control arms: placebo, shuffled, …")
+@click.option(
+    "--replicate", is_flag=True, help="Ask the baseline twice: how much do answers vary anyway?"
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Only the first N probes.")
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), default=1024, show_default=True, help="Per answer."
@@ -108,6 +111,7 @@ def command(
     probes: str,
     conditions: str | None,
     controls: bool,
+    replicate: bool,
     limit: int | None,
     max_tokens: int,
     samples: int,
@@ -136,6 +140,7 @@ def command(
         kernels=[parse_kernel_option(k) for k in kernels] or tuple(BUILT_IN.items()),
         conditions=[c.strip() for c in conditions.split(",") if c.strip()] if conditions else None,
         controls=controls,
+        replicate=replicate,
         control_seed=seed,
         limit=limit,
         max_tokens=max_tokens,
@@ -160,7 +165,7 @@ def command(
         talk.interrupted()
         raise
     if as_json:
-        click.echo(dump_json({"run": str(result.folder), **result.summary.to_json()}, indent=1))
+        click.echo(dump_json({"run": str(result.folder), **result.analysis.to_json()}, indent=1))
     elif not quiet:
         _print(result, output)
 
@@ -198,10 +203,14 @@ class _Talk:
 
 def _print(result: AbResult, output: Path | None) -> None:
     console = Console(highlight=False)
-    print_summary(result.summary, console)
+    print_report(result.study, result.analysis, console)
     console.print()
     first = result.plan.probes[0].id
-    lines = [f"answers: lem show {result.folder} {first}", f"run:     {result.folder}"]
+    lines = [
+        f"report:  lem report {result.folder}",
+        f"answers: lem show {result.folder} {first}",
+        f"run:     {result.folder}",
+    ]
     if output:
         lines.append(f"output:  {output}")
     for line in lines:

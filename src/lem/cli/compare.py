@@ -79,7 +79,7 @@ def command(
             "Nothing can be compared.",
             "Compare runs over the same probe set; lem report shows each by itself.",
         )
-    publish(study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)
+    publish(paths, study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)
 
 
 class _Operand(NamedTuple):

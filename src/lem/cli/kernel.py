@@ -38,7 +38,7 @@ def show(name: str | None, kernels: tuple[str, ...], seed: int) -> None:
         for arm in arms:
             text = arm.kernel.text if arm.kernel else ""
             click.echo(
-                f"{arm.name:16} {arm.role:9} {len(text.encode()):6} bytes  {excerpt(text, 40)}"
+                f"{arm.name:18} {arm.role:9} {len(text.encode()):6} bytes  {excerpt(text, 36)}"
             )
         return
     chosen = next((a for a in arms if a.name == name), None)

@@ -47,4 +47,4 @@ def command(
     unlike = [d.text for d in differences(study, study.models) if d.serious]
     warnings = [f"The inputs are not alike: {text}." for text in unlike]
     analysis = analyse(study, title=title, warnings=warnings)
-    publish(study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)
+    publish(inputs, study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -74,6 +74,7 @@ def read(inputs: tuple[str, ...], scorers: tuple[str, ...], *, keep_texts: bool)
 
 
 def publish(
+    inputs: Sequence[str],
     study: Study,
     analysis: Analysis,
     output: Path | None,
@@ -88,7 +89,7 @@ def publish(
         return
     from lem.report.files import write_report  # loads the plots
 
-    folder = output or default_folder(study)
+    folder = output or default_folder(inputs)
     files = write_report(folder, study, analysis, answers="auto" if answers else "none")
     console = Console(highlight=False)
     if not quiet:
@@ -100,12 +101,9 @@ def publish(
     sys.stdout.flush()
 
 
-def default_folder(study: Study) -> Path:
-    """Where a report goes if nobody says: into the run, beside the file, or here."""
-    sources = list(dict.fromkeys(m.source for m in study.models))
-    if len(sources) > 1:
+def default_folder(inputs: Sequence[str]) -> Path:
+    """Where a report goes if nobody says: into the folder, beside the file, or here."""
+    if len(inputs) > 1 or inputs[0] == "-":
         return Path("report")
-    path = Path(sources[0])
-    if study.models[0].form == "run":
-        return path / "report"
-    return Path("report") if sources[0] == "stdin" else path.with_name(f"{path.name}.report")
+    path = Path(inputs[0])
+    return path / "report" if path.is_dir() else path.with_name(f"{path.name}.report")

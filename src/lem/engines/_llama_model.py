@@ -31,7 +31,7 @@ class LlamaModel:
     def __init__(self, path: Path, name: str) -> None:
         self.path, self.name = path, name
         self.lib = load_library()
-        _check_magic(path)
+        check_magic(path)
         self.lib.take_error()
         self.pointer = self.lib.model_load_from_file(
             str(path).encode(), self.lib.model_default_params()
@@ -139,7 +139,8 @@ class LlamaModel:
         return self._piece(token, special=True).decode("utf-8", "replace") if token >= 0 else ""
 
 
-def _check_magic(path: Path) -> None:
+def check_magic(path: Path) -> None:
+    """Raise the error of a file that does not begin as a GGUF file does."""
     stopped = "No model was loaded, and nothing was run."
     try:
         with path.open("rb") as file:

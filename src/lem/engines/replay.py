@@ -65,7 +65,7 @@ class EchoEngine:
             if self.delay:
                 time.sleep(self.delay)
             text, reason = self._answer(request)
-            asked, told = len(request.token_ids or []), len(text.encode("utf-8", "replace"))
+            asked, told = len(request.token_ids or []), self._told(text)
             meter.prefilled += asked
             meter.generated += told
             yield finished(
@@ -80,6 +80,10 @@ class EchoEngine:
 
     def close(self) -> None:
         """Nothing is held."""
+
+    def _told(self, text: str) -> int:
+        """Tokens of an answer."""
+        return len(text.encode("utf-8", "replace"))
 
     def _answer(self, request: Request) -> tuple[str, FinishReason]:
         rng = random.Random(request.key)

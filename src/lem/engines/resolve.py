@@ -28,7 +28,9 @@ def resolve(model: str, options: EngineOptions | None = None) -> Engine:
 
     Args:
         model: ``smollm2-135m`` (built in); a path to a GGUF file; ``openai:NAME`` with a base
-            URL; ``replay:FILE`` or ``echo`` (``echo:SECONDS``) for tests.
+            URL; ``replay:FILE`` or ``echo`` (``echo:SECONDS``) for tests; ``planted``
+            (``planted:SEED``, ``planted:SEED,level=3,strength=0``), answers with known effects
+            (see `lem.engines.planted`).
         options: how to run it.
 
     Raises:
@@ -47,6 +49,8 @@ def resolve(model: str, options: EngineOptions | None = None) -> Engine:
                 _STOPPED,
                 "For example: --model echo:0.1",
             ) from None
+    if kind == "planted":
+        return _planted(model, rest)
     if kind == "replay" and rest:
         from lem.engines.logs import read_answers
         from lem.engines.replay import ReplayEngine
@@ -71,6 +75,25 @@ def resolve(model: str, options: EngineOptions | None = None) -> Engine:
     return _local(model, options)
 
 
+def _planted(model: str, rest: str) -> Engine:
+    from lem.engines.planted import PlantedEngine
+
+    seed, *traits = rest.split(",")
+    known = {"level": 0.0, "strength": 1.0}
+    try:
+        for trait in traits:
+            name, _, value = trait.partition("=")
+            known[name.strip()] = float(value)
+        engine = PlantedEngine(int(seed or 0), **known)
+    except (ValueError, TypeError):
+        raise LemError(
+            f"--model {model!r} is not planted:SEED,level=POINTS,strength=FACTOR.",
+            _STOPPED,
+            "For example: --model planted, --model planted:7, --model planted:7,strength=0",
+        ) from None
+    return engine
+
+
 def _local(model: str, options: EngineOptions) -> Engine:
     from lem.engines import builtin
     from lem.engines.llamacpp import LlamaEngine
@@ -93,3 +116,30 @@ def _local(model: str, options: EngineOptions) -> Engine:
             "--base-url.",
         )
     return LlamaEngine(path, path.stem, options.parallel, options.threads)
+
+
+def obstacle(model: str, options: EngineOptions | None = None) -> LemError | None:
+    """Why a model cannot run here, as far as that can be told without loading weights or fetching
+    anything; None: nothing is known to be in its way.
+
+    A server is asked whether it has the model.
+    """
+    from lem.engines import builtin
+
+    options = options or EngineOptions()
+    kind = model.partition(":")[0]
+    file = Path(model)
+    local = kind not in ("echo", "planted", "replay", "openai") and not options.base_url
+    try:
+        if not local or not (file.is_file() or model.lower() == builtin.NAME):
+            resolve(model, options).close()
+            return None
+        from lem.engines._llama_abi import load_library
+        from lem.engines._llama_model import check_magic
+
+        load_library()
+        if file.is_file():
+            check_magic(file)
+    except LemError as e:
+        return e
+    return None

@@ -129,6 +129,7 @@ def write_manifest(
                 for p in plan.probes
             ],
         },
+        "superseded": _superseded(store, plan),
         "notes": plan.notes + info.notes,
         "hardware": {
             "platform": platform.platform(),
@@ -161,6 +162,18 @@ def _check_same(folder: Path, earlier: dict[str, Any], info: EngineInfo, plan: P
             "Answers of different settings would be mixed; nothing was run.",
             "Repeat the settings, choose another folder with --run, or start with --fresh.",
         )
+
+
+def _superseded(store: ResponseStore, plan: Plan) -> list[str]:
+    """Keys of answers in the log whose place in this plan another request has taken, because the
+    kernel of that condition or the text of that probe was changed since."""
+    wanted = {request.key for request in plan.requests}
+    places = {(r.probe, r.condition, r.sample) for r in plan.requests}
+    return [
+        key
+        for key, r in store.responses.items()
+        if key not in wanted and (r.probe, r.condition, r.sample) in places
+    ]
 
 
 def _now() -> str:

@@ -14,6 +14,11 @@ from lem.records import Condition, Probe, Request, Sampling, request_key
 #: Tokens of a placebo may differ by this share from its kernel's before the run says so.
 PLACEBO_TOLERANCE = 0.05
 
+#: Added to the sample index of a replicate in its keys and seeds, so that it is neither the
+#: baseline's answer nor its draw, however many samples the baseline is given later. The response
+#: itself says 0, 1, 2, … as in every other arm.
+REPLICATE_OFFSET = 1_000_000
+
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
@@ -76,9 +81,11 @@ def _requests(
     if rendered.token_ids is not None:
         _check_fits(engine.info.context_length, len(rendered.token_ids), arm, probe, sampling)
     made = []
+    offset = REPLICATE_OFFSET if arm.condition.role == "replicate" else 0
     for sample in range(samples):
-        seed = request_seed(sampling.seed, probe.id, sample)
-        key = request_key(engine.info, rendered.text, rendered.token_ids, sampling, seed, sample)
+        drawn = sample + offset
+        seed = request_seed(sampling.seed, probe.id, drawn)
+        key = request_key(engine.info, rendered.text, rendered.token_ids, sampling, seed, drawn)
         here = f"{probe.id} under {arm.condition.name}"
         if key in places:
             raise LemError(

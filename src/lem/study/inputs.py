@@ -2,52 +2,118 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from lem.conditions import BASELINE
+from lem.conditions import BASELINE, REPLICATE
 from lem.errors import LemError
 from lem.runs import read_manifest
+from lem.runs.manifest import FILE as MANIFEST
 from lem.scoring.sources import LOG, Source, last_record
-from lem.study.records import Arm, Role
+from lem.study.records import Arm, Group, Problem, Role
+from lem.text import read_text
 
 #: Fields of a run's sampling that are settings; the others are fixed (see `lem.records.Sampling`).
 _SAMPLING = ("max_tokens", "temperature", "top_p", "seed")
 
-REPLICATE = "baseline-replicate"
+MATRIX = "bench.json"
+"""What `lem bench` keeps beside the run folders of a matrix."""
+
+_ASIDE = re.compile(r"\.old-\d+$")  # how `lem ab --fresh` keeps an earlier run
+
 _CONTROLS = ("baseline-empty", "one-line")
 
 
-def expand(inputs: Sequence[str]) -> list[str]:
-    """Folders of run folders become the runs in them; the rest stays.
+class Input(NamedTuple):
+    """A run folder or a file of answers."""
+
+    path: str
+    name: str | None = None
+    """What a matrix calls its model."""
+    group: Group = Group()
+
+
+def expand(inputs: Sequence[str]) -> tuple[list[Input], list[Problem]]:
+    """The run folders and files that were meant, each once.
+
+    Args:
+        inputs: run folders, the folder of a matrix, folders that hold run folders at any depth,
+            files of answers.
+
+    Returns:
+        Them, and what a reader must know of how they were chosen.
 
     Raises:
-        LemError: a folder without a run in it; nothing was named.
+        LemError: nothing was named, or a folder has no answers in it.
     """
-    found: list[str] = []
+    notes: list[Problem] = []
+    found: dict[Path, Input] = {}
     for name in inputs:
-        path = Path(name)
-        if path.is_dir() and not (path / LOG).is_file():
-            runs = sorted(p.parent for p in path.glob(f"*/{LOG}"))
-            if not runs:
-                raise LemError(
-                    f"{name} is a folder without {LOG}, and so are the folders in it.",
-                    "There are no answers to report on.",
-                    "Name run folders or files of answers.",
-                )
-            found += map(str, runs)
-        else:
-            found.append(name)
+        for meant in _meant(name, notes):
+            place = Path(meant.path).resolve()
+            place = place.parent if place.name == LOG else place
+            if place in found:
+                text = f"was named twice (as {found[place].path}); it counts once"
+                notes.append(Problem("named twice", meant.path, text))
+            else:
+                found[place] = meant
     if not found:
         raise LemError(
             "No input was named.", "There is nothing to report on.", "Name a run folder or file."
         )
-    once = dict.fromkeys(found)
-    if len(once) < len(found):
-        twice = next(name for name in once if found.count(name) > 1)
+    return list(found.values()), notes
+
+
+def _meant(name: str, notes: list[Problem]) -> list[Input]:
+    path = Path(name)
+    if not path.is_dir() or (path / LOG).is_file():
+        return [Input(name)]
+    if (path / MATRIX).is_file():
+        return _matrix(path)
+    logs = sorted(log.parent for log in path.rglob(LOG))
+    runs = [folder for folder in logs if (folder / MANIFEST).is_file()] or logs
+    notes += [Problem("left out", str(f), f"it has no {MANIFEST}") for f in logs if f not in runs]
+    aside = [run for run in runs if _ASIDE.search(run.name)]
+    if aside and len(aside) < len(runs):
+        runs = [run for run in runs if run not in aside]
+        text = (
+            f"{len(aside)} earlier runs (*.old-N), moved aside by --fresh; name them to have them"
+        )
+        notes.append(Problem("left out", name, text))
+    if not runs:
         raise LemError(
-            f"{twice} was named twice.", "Its answers would count twice.", "Name it once."
+            f"{name} is a folder without {LOG}, and so are the folders in it.",
+            "There are no answers to report on.",
+            "Name run folders, folders of run folders, or files of answers.",
+        )
+    return [Input(str(run)) for run in runs]
+
+
+def _matrix(folder: Path) -> list[Input]:
+    """The models of a matrix that have answers, as its recipe names and groups them."""
+    try:
+        state = json.loads(read_text(folder / MATRIX, "matrix"))
+        found = []
+        for model in state["recipe"]["models"]:
+            entry = state["models"].get(model["name"], {})
+            place = folder / entry.get("folder", "")
+            if entry and (place / LOG).is_file() and (place / LOG).stat().st_size:
+                group = Group(*(model.get(field) for field in Group.__dataclass_fields__))
+                found.append(Input(str(place), model["name"], group))
+    except (ValueError, KeyError, TypeError, AttributeError) as e:
+        raise LemError(
+            f"{folder / MATRIX} is no record of a matrix ({type(e).__name__}: {e}).",
+            "Its models cannot be told apart; nothing was reported.",
+            "Name its run folders one by one.",
+        ) from None
+    if not found:
+        raise LemError(
+            f"No model of the matrix {folder} has answers.",
+            "There is nothing to report on.",
+            "Run it: lem bench RECIPE",
         )
     return found
 
@@ -97,11 +163,11 @@ def _role(name: str, role: str) -> Role:
 def settings_of_manifest(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """What must agree before answers of two runs are compared."""
     engine, template = manifest["engine"], manifest.get("template") or {}
-    sampling = manifest["sampling"]
+    sampling = manifest.get("sampling") or {}
     return {
         **{name: sampling[name] for name in _SAMPLING if name in sampling},
         "samples": manifest.get("samples", 1),
-        "engine": f"{engine['engine']} {engine['engine_version']}",
+        "engine": f"{engine.get('engine')} {engine.get('engine_version')}",
         "template": template.get("template_sha256"),
         "kernels": {
             c["name"]: c["kernel"]["sha256"] for c in manifest["conditions"] if c.get("kernel")

@@ -36,8 +36,6 @@ def load_study(
     inputs: Sequence[str | Path],
     *,
     scorers: Sequence[str] = SCORERS,
-    groups: Mapping[str, Group] | None = None,
-    names: Sequence[str] | None = None,
     keep_texts: bool = True,
     jobs: int = 1,
     progress: Progress | None = None,
@@ -45,11 +43,10 @@ def load_study(
     """Read and score every answer of any number of inputs.
 
     Args:
-        inputs: run folders, folders of run folders, published A/B files, or JSON Lines of
-            answers as `lem score` reads them.
+        inputs: run folders, the folder of a matrix (its recipe names and groups the models),
+            folders of run folders, published A/B files, or JSON Lines of answers as `lem score`
+            reads them.
         scorers: the first one is the primary one.
-        groups: what is known of the models, by name.
-        names: what to call the models, one an input; None: as the inputs call them.
         keep_texts: keep the answers' texts, to be shown.
         jobs: scoring processes; 0: all cores for large inputs, else one. (A script that asks for
             several must guard its entry point, as `multiprocessing` wants it.)
@@ -59,11 +56,10 @@ def load_study(
         LemError: an input is missing, unreadable or without answers; two different answers in
             one place; no such scorer.
     """
-    found = told.expand([str(name) for name in inputs])
-    sources = open_inputs(tuple(found))
-    if names is not None and len(names) != len(sources):
-        raise ValueError("names: one for each input")
-    builder = _Builder(list(scorers), groups or {}, keep_texts)
+    meant, notes = told.expand([str(name) for name in inputs])
+    sources = open_inputs(tuple(m.path for m in meant))
+    builder = _Builder(list(scorers), keep_texts)
+    builder.problems += notes
     size = sum(source.size or 0 for source in sources)
     jobs = jobs or ((os.cpu_count() or 1) if size > _PARALLEL_FROM else 1)
     meter = Meter()
@@ -73,7 +69,7 @@ def load_study(
         builder.add(item, scored)
         if progress:
             progress(meter.read, size or None)
-    return builder.finish(sources, names)
+    return builder.finish(list(zip(sources, meant)))
 
 
 def _kernel_texts(sources: Sequence[Source]) -> tuple[str, ...]:
@@ -113,8 +109,8 @@ class _Source:
 class _Builder:
     """Takes scored answers one by one, in the order of the inputs."""
 
-    def __init__(self, scorers: list[str], groups: Mapping[str, Group], keep_texts: bool) -> None:
-        self.scorers, self.groups, self.texts = scorers, groups, keep_texts
+    def __init__(self, scorers: list[str], keep_texts: bool) -> None:
+        self.scorers, self.texts = scorers, keep_texts
         self.headlines = [describe(name).headline for name in scorers]
         self.problems: list[Problem] = []
         self.probes: dict[str, ProbeText] = {}
@@ -129,7 +125,9 @@ class _Builder:
     def wanted(self, source: Source, item: Item) -> bool:
         """Whether an answer belongs to what its run is of. A log may also hold answers to
         kernels, probes and conditions of earlier calls."""
-        known = self.sources.setdefault(source.name, _Source(source))
+        known = self.sources.get(source.name)
+        if known is None:
+            known = self.sources[source.name] = _Source(source)
         if known.manifest is None:
             return True
         keep = (
@@ -264,34 +262,25 @@ class _Builder:
             self.problem("stored score", where, f"stored {value:g}, but v2 of the text is {own:g}")
         return stored
 
-    def finish(self, sources: Sequence[Source], names: Sequence[str] | None) -> Study:
+    def finish(self, sources: Sequence[tuple[Source, told.Input]]) -> Study:
         """The study.
 
         Raises:
-            LemError: an input has no answers; two models of one name.
+            LemError: an input has no answers.
         """
         models: list[Model] = []
         renamed: dict[tuple[str, str], str] = {}
-        for number, source in enumerate(sources):
+        for source, meant in sources:
             known = self.sources.get(source.name)
             if known is None or not known.models:
                 raise self._nothing(source)
             if known.left_out:
-                self.problem(
-                    "left out",
-                    source.name,
-                    f"{known.left_out} answers to earlier settings of this run",
-                )
-            if names is not None and len(known.models) > 1:
-                raise LemError(
-                    f"{source.name} holds answers of {len(known.models)} models.",
-                    "One name cannot stand for all of them.",
-                    "Give it without a name.",
-                )
+                text = f"{known.left_out} answers to earlier settings of this run"
+                self.problem("left out", source.name, text)
             for model, arms in known.models.items():
-                name = names[number] if names else _unused(model, source, models)
+                name = _unused(meant.name or model, source, models)
                 renamed[source.name, model] = name
-                models.append(self._model(name, known, arms))
+                models.append(_model(name, known, arms, meant.group))
         return Study(
             models=tuple(models),
             probes=self.probes,
@@ -299,22 +288,9 @@ class _Builder:
             scorers=tuple(describe(name) for name in self.scorers),
             problems=tuple(self.problems),
             texts=self.texts,
-            kernels={sha256(text): text for text in _kernel_texts(sources)},
-        )
-
-    def _model(self, name: str, known: _Source, conditions: Sequence[str]) -> Model:
-        manifest: dict[str, Any] | None = known.manifest
-        path = known.source.path
-        return Model(
-            name=name,
-            source=str(path.parent if manifest and path else known.source.name),
-            form="run" if manifest else "published" if known.stored else "lines",
-            arms=told.arms_of_manifest(manifest) if manifest else told.arms_of_names(conditions),
-            settings=told.settings_of_manifest(manifest)
-            if manifest
-            else told.settings_of_file(known.source),
-            group=self.groups.get(name, Group()),
-            manifest=manifest,
+            kernels={
+                sha256(text): text for text in _kernel_texts([source for source, _ in sources])
+            },
         )
 
     def _sorted(
@@ -347,6 +323,22 @@ class _Builder:
             "Name a run folder with answers, a file made with --output, or JSON Lines like "
             '{"id": ..., "prompt": ..., "condition": ..., "response": ...}.',
         )
+
+
+def _model(name: str, known: _Source, conditions: Sequence[str], group: Group) -> Model:
+    manifest: dict[str, Any] | None = known.manifest
+    path = known.source.path
+    return Model(
+        name=name,
+        source=str(path.parent if manifest and path else known.source.name),
+        form="run" if manifest else "published" if known.stored else "lines",
+        arms=told.arms_of_manifest(manifest) if manifest else told.arms_of_names(conditions),
+        settings=told.settings_of_manifest(manifest)
+        if manifest
+        else told.settings_of_file(known.source),
+        group=group,
+        manifest=manifest,
+    )
 
 
 def _unused(model: str, source: Source, models: Sequence[Model]) -> str:
