@@ -166,7 +166,7 @@ def test_what_is_wrong_with_the_answers_is_said():
     said = " ".join(one(arms, truncated=True, repetitive=True, refused=True).summary)
     assert "42 of 42 answers were cut off" in said and "42 of 42 answers repeat themselves" in said
     assert "42 of 42 answers open by declining" in said
-    assert "nobody knows" in " ".join(one(arms, truncated=None).summary)
+    assert "42 of 42 answers do not say" in " ".join(one(arms, truncated=None).summary)
     assert "cut off" not in " ".join(one(arms).summary)
 
 

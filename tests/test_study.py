@@ -9,10 +9,14 @@ import pytest
 
 from conftest import lem
 from lem.ab import Experiment, run_ab
+from lem.analysis import analyse
 from lem.errors import LemError
+from lem.judge.judging import Judgement
 from lem.scorers import v2
 from lem.study import load_study
+from lem.study.ratings import label_ratings
 from lem.study.settings import differences
+from lem.text import sha256
 
 TEXTS = [
     "I would ask her first, because it is her letter. Perhaps she wants it read; perhaps not.",
@@ -267,3 +271,45 @@ def test_what_cannot_be_compared(tmp_path, arguments, complaint):
     done = lem("compare", *arguments, cwd=tmp_path)
     assert done.returncode == 2 and complaint in done.stderr
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.jsonl", "apart.jsonl"]
+
+
+def test_judges_and_people_are_set_beside_the_scores(tmp_path):
+    """Verdicts count for the text they were given on, and for no other."""
+    path = published(tmp_path / "ab.jsonl", [line(i, ARMS) for i in range(6)])
+    found = load_study([path])
+    folder = tmp_path / "ab.jsonl.judge" / "strict"
+    folder.mkdir(parents=True)
+    verdicts = []
+    for a in found.answers:
+        told = a.text if a.probe != "P05" else "an answer that was replaced since"
+        asked = found.probes[a.probe].prompt
+        verdicts.append(
+            Judgement(
+                mode="scores",
+                rubric="respect",
+                rubric_sha256="x",
+                probe=a.probe,
+                unit=a.probe,
+                condition=a.condition,
+                sample=0,
+                answers_sha256=sha256("\x1e".join([asked, told])),
+                value=1 if "sorry" in a.text else 4,
+                unscored=None,
+            )
+        )
+    (folder / "judgements.jsonl").write_text("".join(v.model_dump_json() + "\n" for v in verdicts))
+    labels = tmp_path / "people.jsonl"
+    labels.write_text(
+        "".join(
+            json.dumps({"id": f"P{i:02}", "condition": arm, "rubric": "respect", "score": s}) + "\n"
+            for i in range(6)
+            for arm, s in zip(ARMS, (4, 5, 1))
+        )
+    )
+    analysis = analyse(found, labels=label_ratings(found, [labels]))
+    judge, people = analysis.primary.validity
+    assert (judge.rater, judge.rubric, judge.n) == ("strict", "respect", 15)
+    assert (people.rater, people.n) == ("people.jsonl", 18)
+    assert judge.rho > 0.5 and judge.low < judge.rho < judge.high
+    out = lem("report", "ab.jsonl", "--labels", "people.jsonl", "--json", cwd=tmp_path)
+    assert len(json.loads(out.stdout)["scorers"][0]["validity"]) == 2

@@ -14,6 +14,7 @@ from lem.analysis.records import (
     ScorerAnalysis,
     StoredScores,
     Unit,
+    Validity,
     Worst,
 )
 
@@ -30,6 +31,7 @@ __all__ = [
     "ScorerAnalysis",
     "StoredScores",
     "Unit",
+    "Validity",
     "Worst",
     "analyse",
 ]

@@ -10,8 +10,16 @@ from lem.analysis.cells import Cells
 from lem.analysis.contrasts import LEVEL, Maker, with_family
 from lem.analysis.findings import findings_of
 from lem.analysis.records import Analysis, Contrast, Kind, ScorerAnalysis
-from lem.analysis.within import arm_stats, contrasts_of, domains_of, stored_scores, variance_of
+from lem.analysis.within import (
+    arm_stats,
+    contrasts_of,
+    domains_of,
+    stored_scores,
+    validity_of,
+    variance_of,
+)
 from lem.study import Study
+from lem.study.ratings import Rating, judge_ratings
 
 QUESTIONS = ("kernel", "content", "lineage", "scale", "tuned", "resistance")
 """What a matrix can ask; the default is all of them."""
@@ -37,6 +45,7 @@ def analyse(
     recipe: Mapping[str, Any] | None = None,
     exploratory: str | None = None,
     warnings: Sequence[str] = (),
+    labels: Sequence[Rating] = (),
     seed: int | None = None,
 ) -> Analysis:
     """Work out what a study shows.
@@ -49,12 +58,14 @@ def analyse(
         recipe: name, sha256 and text of a matrix recipe, for the page.
         exploratory: why all of it is exploratory (R16).
         warnings: shown on top, before those of the study itself.
+        labels: what people said of the answers; judges' verdicts are found beside the runs.
         seed: of all resampling (R17); None: that of the first run.
     """
     seed = study.seed if seed is None else seed
     cells = Cells(study)
+    ratings = [*judge_ratings(study), *labels]
     scorers = tuple(
-        _scorer(study, cells, place, questions, compare, seed)
+        _scorer(study, cells, place, questions, compare, ratings, seed)
         for place in range(len(study.scorers))
     )
     return Analysis(
@@ -77,6 +88,7 @@ def _scorer(
     place: int,
     questions: Sequence[str],
     compare: Sequence[across.Pair],
+    ratings: Sequence[Rating],
     seed: int,
 ) -> ScorerAnalysis:
     info = study.scorers[place]
@@ -107,6 +119,7 @@ def _scorer(
         families=tuple(across.families(info.name, study, contrasts)) if several else (),
         rankings=tuple(across.rankings(maker, cells)) if several else (),
         scales=tuple(across.scales(maker, cells)) if "scale" in questions else (),
+        validity=tuple(validity_of(cells, ratings, place)),
         across=tuple(words.compared(c) for c in contrasts if c.kind in _BETWEEN),
     )
 

@@ -231,6 +231,21 @@ class StoredScores:
 
 
 @dataclasses.dataclass(frozen=True)
+class Validity:
+    """A score against what somebody else says of the same answers (R10)."""
+
+    rater: str
+    """A judge's folder, or a file of people's labels."""
+    rubric: str
+    n: int
+    """Answers. Those to one probe are not independent: the interval errs on the narrow side."""
+    rho: float | None
+    """Spearman's; None below four answers, or where score or rating is one constant."""
+    low: float | None
+    high: float | None
+
+
+@dataclasses.dataclass(frozen=True)
 class ScorerAnalysis:
     """Everything of one scorer."""
 
@@ -252,6 +267,7 @@ class ScorerAnalysis:
     scales: tuple[Scale, ...] = ()
     across: tuple[str, ...] = ()
     """Sentences on comparisons of models."""
+    validity: tuple[Validity, ...] = ()
 
     def contrast(self, model: str, arm: str, reference: str) -> Contrast | None:
         """The contrast of two arms of a model, if it was made."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from lem.analysis.cells import Cells
 from lem.analysis.contrasts import Maker, with_noise
-from lem.analysis.records import ArmStats, Contrast, Domains, StoredScores
+from lem.analysis.records import ArmStats, Contrast, Domains, StoredScores, Validity
 from lem.stats import (
     VarianceSplit,
     benjamini_hochberg,
@@ -19,6 +19,7 @@ from lem.stats import (
     variance_split,
 )
 from lem.study import Answer, Arm, Model
+from lem.study.ratings import Rating
 
 
 def arm_stats(cells: Cells, model: Model, arm: Arm, place: int) -> ArmStats:
@@ -156,4 +157,25 @@ def stored_scores(cells: Cells, model: Model) -> list[StoredScores]:
                     disagreements=sum(s.disagrees for s in own),
                 )
             )
+    return found
+
+
+def validity_of(cells: Cells, ratings: Sequence[Rating], place: int) -> list[Validity]:
+    """A scorer against each rater and rubric, over the answers that both have."""
+    scores = {
+        (a.model, a.condition, a.probe, a.sample): s
+        for answers in cells.answers.values()
+        for a in answers
+        if (s := a.scores[place]) is not None
+    }
+    pairs: dict[tuple[str, str], list[tuple[float, float]]] = {}
+    for r in ratings:
+        score = scores.get((r.model, r.condition, r.probe, r.sample))
+        if score is not None:
+            pairs.setdefault((r.rater, r.rubric), []).append((score, r.value))
+    found = []
+    for (rater, rubric), rated in pairs.items():
+        rho = spearman(*zip(*rated))
+        ends = (rho.rho, rho.low, rho.high) if rho else (None, None, None)
+        found.append(Validity(rater, rubric, len(rated), *ends))
     return found

@@ -155,7 +155,7 @@ def _power(kernels: Sequence[Contrast]) -> list[str]:
     if not known:
         return []
     sizes = sorted({c.effect.n for c in known if c.effect})
-    n = str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
+    n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     floors = sorted(c.detectable for c in known if c.detectable is not None)
     family = known[0].family_size
     tests = "" if family == 1 else f" ({family} tests counted)"
@@ -201,9 +201,7 @@ def _answers(arms: Sequence[ArmStats]) -> list[str]:
         )
     unknown = sum(a.unknown_end for a in arms)
     if unknown:
-        said.append(
-            f"Of {unknown:,} of {answers:,} answers nobody knows whether they were cut off."
-        )
+        said.append(f"{unknown:,} of {answers:,} answers do not say whether they were cut off.")
     for field, what in (
         ("empty", "are empty"),
         ("malformed", "were withheld or broken"),

@@ -8,6 +8,7 @@ import click
 
 from lem.analysis import analyse
 from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option
+from lem.study.ratings import label_ratings
 from lem.study.settings import differences
 
 
@@ -24,6 +25,12 @@ Examples:
 @scorer_option
 @output_option
 @answers_option
+@click.option(
+    "--labels",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="People's scores, as lem judge reads them; the scorers are held against them. Repeatable.",
+)
 @click.option("--title", help="Of the page. Default: the model's name.")
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as JSON; write no files.")
 @click.option("--quiet", "-q", is_flag=True, help="Write the files, print only where they are.")
@@ -32,6 +39,7 @@ def command(
     scorers: tuple[str, ...],
     output: Path | None,
     answers: bool,
+    labels: tuple[Path, ...],
     title: str | None,
     as_json: bool,
     quiet: bool,
@@ -43,8 +51,9 @@ def command(
     --scorer is the primary one. Written: report.html (one file that opens offline), report.md and
     effects.json.
     """
-    study = read(inputs, scorers, keep_texts=not as_json and answers)
+    study = read(inputs, scorers, keep_texts=True)
     unlike = [d.text for d in differences(study, study.models) if d.serious]
     warnings = [f"The inputs are not alike: {text}." for text in unlike]
-    analysis = analyse(study, title=title, warnings=warnings)
+    people = label_ratings(study, labels)
+    analysis = analyse(study, title=title, warnings=warnings, labels=people)
     publish(inputs, study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)

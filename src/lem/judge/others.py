@@ -48,17 +48,33 @@ def other_judges(judged: Judged, folders: Sequence[Path] = ()) -> dict[str, Rati
     return found
 
 
+Labels = dict[tuple[str, str, str, int], int]
+"""(probe, condition, rubric, sample) -> score."""
+
+
 def read_labels(path: Path, judgements: Sequence[Judgement]) -> tuple[Ratings, int]:
-    """Scores that people gave: JSONL of ``{"probe" or "id", "condition", "rubric", "score"}``
-    and optionally ``sample``.
+    """Scores that people gave of what was judged.
 
     Returns:
-        The scores of what was judged, and the number of labels of anything else.
+        The scores, and the number of labels of anything else.
+
+    Raises:
+        LemError: as `read_label_file`.
+    """
+    labels = read_label_file(path)
+    known = {(j.probe, j.condition, j.rubric, j.sample): j.place for j in judgements}
+    ratings = {known[place]: float(score) for place, score in labels.items() if place in known}
+    return ratings, len(labels) - len(ratings)
+
+
+def read_label_file(path: Path) -> Labels:
+    """A file of labels: JSONL of ``{"probe" or "id", "condition", "rubric", "score"}`` and
+    optionally ``sample``.
 
     Raises:
         LemError: a malformed line, or two labels for one answer and rubric.
     """
-    labels: dict[tuple[str, str, str, int], int] = {}
+    labels: Labels = {}
     for number, line in enumerate(read_text(path, "label").split("\n"), 1):
         if not line.strip():
             continue
@@ -74,6 +90,4 @@ def read_labels(path: Path, judgements: Sequence[Judgement]) -> tuple[Ratings, i
                 'Write {"probe", "condition", "sample", "rubric", "score"}, one object a line.',
             ) from None
         labels[place] = label.score
-    known = {(j.probe, j.condition, j.rubric, j.sample): j.place for j in judgements}
-    ratings = {known[place]: float(score) for place, score in labels.items() if place in known}
-    return ratings, len(labels) - len(ratings)
+    return labels

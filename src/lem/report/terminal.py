@@ -41,6 +41,7 @@ def print_report(study: Study, analysis: Analysis, console: Console) -> None:
     else:
         _tables(console, [_kernels(primary)])
     _tables(console, [*map(_ranking, primary.rankings[:1]), *_stored(analysis.stored)])
+    _tables(console, [_validity(analysis.scorers)])
     _say(console, analysis.headline, "bold")
     for sentence in primary.across:
         _say(console, sentence)
@@ -190,7 +191,7 @@ def _domains(contrast: Contrast, domains: Domains) -> Table:
         ("pooled [95 %]", "<"),
     )
     table.columns[0].max_width = 40
-    for group in sorted(domains.pooling.groups, key=lambda g: (-g.pooled, str(g.key))):
+    for group in sorted(domains.pooling.groups, key=lambda g: (-round(g.pooled, 6), -g.mean)):
         table.add_row(
             excerpt(str(group.key), 40),
             str(group.n),
@@ -272,6 +273,22 @@ def _stored(stored: Sequence[StoredScores]) -> Iterator[Table]:
             str(s.disagreements) if s.version == "v2" else "n/a",
         )
     yield table
+
+
+def _validity(scorers: Sequence[ScorerAnalysis]) -> Table:
+    """Each score against what judges and people say of the same answers."""
+    table = _table(
+        ("rated by", "<"), ("rubric", "<"), ("score", "<"), ("answers", ">"), ("ρ [95 %]", "<")
+    )
+    table.columns[0].max_width, table.columns[1].max_width = 28, 18
+    for found in scorers:
+        for v in found.validity:
+            rho = "n/a"
+            if v.rho is not None and v.low is not None and v.high is not None:
+                rho = f"{v.rho:+.2f} [{v.low:+.2f}, {v.high:+.2f}]".replace("-", "−")
+            rater, rubric = excerpt(v.rater, 28), excerpt(v.rubric, 18)
+            table.add_row(rater, rubric, excerpt(found.scorer, 14), f"{v.n:,}", rho)
+    return table
 
 
 def _other(found: ScorerAnalysis) -> str:
