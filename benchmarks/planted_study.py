@@ -1,6 +1,6 @@
 """Does the report say what was planted?
 
-    python benchmarks/planted_study.py            (about 4 minutes on one core)
+    python benchmarks/planted_study.py            (about a minute on one core)
     python benchmarks/planted_study.py --studies 10
 
 Each study asks the engine `planted` (see src/lem/engines/planted.py) neutral probes under four
@@ -22,7 +22,12 @@ from lem.ab import Experiment, run_ab
 from lem.bench import builtin_recipes
 from lem.stats import wilson
 
-RIGHT = {"real": "content", "length": "length", "prompt": "any prompt", "null": "not shown"}
+RIGHT = {
+    "real": ("content",),
+    "length": ("length",),
+    "prompt": ("any prompt",),
+    "null": ("not shown", "noise"),
+}
 DATA = builtin_recipes()["planted"].parent
 KERNELS = [(name, str(DATA / f"planted-{name}.txt")) for name in RIGHT]
 CONDITIONS = ["baseline", "baseline-replicate", *RIGHT, *(f"placebo-{name}" for name in RIGHT)]
@@ -61,6 +66,7 @@ def main() -> None:
     studies = parser.parse_args().studies
     print(f"{studies} studies of each size; share of right findings [95 % Wilson]")
     print(f"{'n':>4} {'planted':8} {'right':>6} {'':14} {'other findings':26} alternative")
+    claims, wrongly, arms = 0, 0, 0
     with tempfile.TemporaryDirectory() as folder:
         for count in (21, 101):
             codes: dict[str, Counter[str]] = {kernel: Counter() for kernel in RIGHT}
@@ -71,14 +77,22 @@ def main() -> None:
                     codes[kernel][code] += 1
                     called[kernel] += effects[kernel]
             for kernel, right in RIGHT.items():
-                hits = codes[kernel].pop(right, 0)
+                if kernel != "real":
+                    claims, wrongly = claims + codes[kernel]["content"], wrongly + called[kernel]
+                    arms += studies
+                hits = sum(codes[kernel].pop(code, 0) for code in right)
                 low, high = wilson(hits, studies)
-                others = ", ".join(f"{n} × {code}" for code, n in codes[kernel].most_common())
+                others = ", ".join(f"{n} × {c}" for c, n in codes[kernel].most_common() if n)
                 wrong = "right" if kernel == "real" else "wrong"
                 print(
                     f"{count:4} {kernel:8} {hits / studies:6.0%} [{low:4.0%}, {high:4.0%}] "
                     f"  {others:26} {called[kernel]}/{studies} “effect” ({wrong})"
                 )
+    low, high = wilson(claims, arms)
+    print(
+        f"Of {arms} arms in which the kernel's content does nothing, the report calls {claims} an "
+        f"effect of it [{low:.1%}, {high:.1%}], the alternative {wrongly}."
+    )
 
 
 if __name__ == "__main__":
