@@ -29,14 +29,14 @@ def test_the_published_command_line_works_as_it_stands(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "O.jsonl").read_text().splitlines()]
     assert [line["type"] for line in lines] == ["probe"] * 3 + ["summary"]
     assert list(lines[0]["conditions"]) == ["baseline", "json", "txt"]
-    assert "style and format index" in done.stdout and "Against baseline" in done.stdout
+    assert "style and format index" in done.stdout and "over baseline" in done.stdout
     assert all(len(line) <= 80 for line in done.stdout.splitlines() if "runs/" not in line)
 
 
 def test_json_and_quiet(tmp_path):
     done = ab(tmp_path, "--json")
     data = json.loads(done.stdout)
-    assert data["arms"][0]["probes"] == 4 and data["run"].startswith("runs/echo-p20-")
+    assert data["scorers"][0]["arms"][0]["probes"] == 4 and data["run"].startswith("runs/echo-p20-")
     assert "12/12 answers" in done.stderr  # the plain log line
     quiet = ab(tmp_path, "--quiet")
     assert (quiet.returncode, quiet.stdout, quiet.stderr) == (0, "", "")

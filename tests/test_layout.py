@@ -20,7 +20,21 @@ def test_rooms_import_downwards_only():
     assert "2 kept, 0 broken" in done.stdout
 
 
-HEAVY = {"numpy", "scipy", "pydantic", "jinja2", "httpx", "rich", "xllamacpp", "gguf", "torch"}
+HEAVY = {
+    "numpy",
+    "scipy",
+    "pydantic",
+    "jinja2",
+    "httpx",
+    "rich",
+    "matplotlib",
+    "duckdb",
+    "pyarrow",
+    "yaml",
+    "xllamacpp",
+    "gguf",
+    "torch",
+}
 
 
 @pytest.mark.parametrize("code", ["import lem", "from lem.cli import main; main(['--help'])"])

@@ -13,6 +13,7 @@ from lem.errors import LemError
 from lem.records import Response
 from lem.runs import ResponseStore, read_manifest, read_responses
 from lem.scorers import v2
+from lem.text import dump_json
 
 
 def response(key="k1", **changes):
@@ -134,7 +135,7 @@ def test_resume_makes_only_what_is_missing(tmp_path):
     again = run_ab(ECHO, folder=tmp_path / "r")
     assert (first.new_answers, again.new_answers) == (9, 0)
     assert (tmp_path / "r" / "responses.jsonl").read_bytes() == log
-    assert again.summary == first.summary
+    assert dump_json(again.analysis.to_json()) == dump_json(first.analysis.to_json())
     more = run_ab(Experiment(model="echo", limit=5, max_tokens=400), folder=tmp_path / "r")
     assert more.new_answers == 6
 
@@ -193,7 +194,7 @@ def test_published_file_and_its_way_back(tmp_path):
     assert set(json_arm) == {
         *("name", "avg_lek", "improved", "regressed", "unchanged", "delta_vs_baseline"),
     }
-    effect = result.summary.contrast("json").effect
+    effect = result.analysis.primary.contrast("echo", "json", "baseline").effect
     assert json_arm["delta_vs_baseline"] == pytest.approx(effect.mean, abs=0.006)
     assert (json_arm["improved"], json_arm["unchanged"], json_arm["regressed"]) == (
         *(effect.better, effect.same, effect.worse),
@@ -218,8 +219,9 @@ def test_samples_are_averaged_within_a_probe(tmp_path):
     e = Experiment(model="echo", limit=4, max_tokens=400, samples=3, temperature=0.7)
     result = run_ab(e, folder=tmp_path / "r", output=tmp_path / "o.jsonl")
     assert len(result.responses) == 4 * 3 * 3
-    assert result.summary.contrast("json").effect.n == 4
-    assert result.summary.arms[0].answers == 12 and result.summary.arms[0].probes == 4
+    found = result.analysis.primary
+    assert found.contrast("echo", "json", "baseline").effect.n == 4
+    assert found.arms[0].answers == 12 and found.arms[0].probes == 4
     first = json.loads((tmp_path / "o.jsonl").read_text().splitlines()[0])
     assert first["conditions"]["json"]["samples"] == 3
     by_probe = {}

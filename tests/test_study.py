@@ -195,6 +195,15 @@ def test_a_run_folder_and_a_folder_of_runs(tmp_path):
     assert all(a.truncated is False for a in found.answers if a.words < 20)
 
 
+def test_probes_stand_in_the_order_they_were_asked_in(tmp_path):
+    """A log is in the order in which answers were finished."""
+    result = echo(tmp_path / "run", limit=6)
+    log = tmp_path / "run" / "responses.jsonl"
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(reversed(lines)))
+    assert list(load_study([tmp_path / "run"]).probes) == [p.id for p in result.plan.probes]
+
+
 def test_answers_to_earlier_settings_of_a_run_are_left_out_and_said(tmp_path):
     """A kernel that is changed and changed back: the answers that count are those of now."""
     kernel = tmp_path / "k.txt"

@@ -32,9 +32,9 @@ def caution(scorer: str) -> str:
 
 
 def kernel_name(kernel: str) -> str:
-    """`JSON kernel`, `text kernel`, `kernel 'mine'`."""
-    named = {"json": "JSON kernel", "txt": "text kernel"}
-    return named.get(kernel, f"kernel '{excerpt(kernel, 40)}'")
+    """`JSON kernel`, `Text kernel`, `Kernel 'mine'`: they begin sentences."""
+    named = {"json": "JSON kernel", "txt": "Text kernel"}
+    return named.get(kernel, f"Kernel '{excerpt(kernel, 40)}'")
 
 
 def interval(effect: PairedEffect, percent: bool = False) -> str:

@@ -190,6 +190,7 @@ def _view(
         "variance": across.variance_table(part) if part.variance else None,
         "lengths": list(figures.lengths(board)),
         "missing": tables.missing_table(study, part),
+        "validity": tables.validity_table(part) if part.validity else None,
         "domains": domains,
         "domain_figures": list(figures.domains(board)) if primary else [],
         "across": across_tables(study, part),

@@ -60,6 +60,8 @@ def _scorer(study: Study, part: ScorerAnalysis) -> list[str]:
         found.append("\n".join(told))
     found.append(_table(tables.arms_table(study, part)))
     found.append(_table(tables.missing_table(study, part)))
+    if part.validity:
+        found.append(_table(tables.validity_table(part)))
     found += [_table(tables.domain_table(study, part, d)) for d in part.domains]
     if part.variance:
         found.append(_table(across.variance_table(part)))

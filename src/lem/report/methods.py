@@ -55,13 +55,21 @@ _FIXED = (
         source="Spearman 1904",
     ),
     Method(
+        "m-validity",
+        "Score against judges and people",
+        "Spearman's rank correlation of the score with what a judge or a person said of the same "
+        "answers. Answers to one probe are not independent, so the interval is rather too narrow.",
+        source="Spearman 1904; interval: Bonett & Wright 2000",
+    ),
+    Method(
         "m-missing",
         "Missing answers and doubtful ones",
         "Missing: probes that another condition of the same model has an answer to. Unscored: the "
         "scorer does not apply. Empty: no text. Cut: stopped at the token limit. End unknown: the "
         "source does not say how the answer ended. Malformed: withheld by a server, or of a broken "
-        "form. Refused: opens by declining. Loops: more than half of it repeats itself. Not "
-        "English: by statistical language identification. Leaks: recites a passage of a kernel. "
+        "form. Refused: opens by declining. Loops: at least one in five of its runs of four words "
+        "was said before. Not English: by statistical language identification. Leaks: recites a "
+        "passage of a kernel. "
         "All but the missing and unscored ones are in the means: leaving them out would favour a "
         "condition that fails more often.",
         "share = count / answers (missing: / probes asked)",

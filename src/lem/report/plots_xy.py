@@ -38,7 +38,7 @@ def sorted_differences(panels: Sequence[Sorted]) -> Figure:
     """Every unit's difference, smallest first, over the mean with its interval; two panels a
     line."""
     named = max(len(p.ids) for p in panels) <= NAMED
-    tall, foot, head, gap = 150.0, 50.0 if named else 30.0, 34.0, 52.0
+    tall, foot, head, gap = 150.0, 66.0 if named else 30.0, 34.0, 52.0
     across = 1 if len(panels) == 1 else 2
     lines = math.ceil(len(panels) / across)
     figure = new_figure(lines * (tall + foot + head) - 4)

@@ -93,6 +93,30 @@ def missing_table(study: Study, part: ScorerAnalysis) -> Table:
     return Table("By condition", columns, [Group(None, rows)])
 
 
+def validity_table(part: ScorerAnalysis) -> Table:
+    """The score against what judges and people say of the same answers (R10)."""
+    columns = [
+        Column("rated by", None, numeric=False),
+        Column("rubric", None, numeric=False),
+        Column("answers", "m-validity"),
+        Column("ρ with the score", "m-validity"),
+        Column("95 %", "m-validity"),
+    ]
+    rows = [
+        [
+            cells.text(v.rater),
+            cells.text(v.rubric),
+            cells.count(v.n),
+            cells.ratio(v.rho),
+            Cell(cells.NONE)
+            if v.low is None or v.high is None
+            else Cell(f"[{v.low:+.2f}, {v.high:+.2f}]".replace("-", "−")),
+        ]
+        for v in part.validity
+    ]
+    return Table("The score against judges and people", columns, [Group(None, rows)])
+
+
 def domain_table(study: Study, part: ScorerAnalysis, domains: Domains) -> Table:
     """One contrast, domain by domain."""
     contrast = part.by_id(domains.contrast)

@@ -281,6 +281,7 @@ class _Builder:
                 name = _unused(meant.name or model, source, models)
                 renamed[source.name, model] = name
                 models.append(_model(name, known, arms, meant.group))
+        self.probes = self._in_order([source for source, _ in sources])
         return Study(
             models=tuple(models),
             probes=self.probes,
@@ -292,6 +293,13 @@ class _Builder:
                 sha256(text): text for text in _kernel_texts([source for source, _ in sources])
             },
         )
+
+    def _in_order(self, sources: Sequence[Source]) -> dict[str, ProbeText]:
+        """The probes in the order of the sets they were asked from, as far as runs say it; answers
+        stand in a log as they were finished."""
+        known = [name for source in sources for name in self.sources[source.name].probes]
+        names = dict.fromkeys([*map(printable, known), *self.probes])
+        return {name: self.probes[name] for name in names if name in self.probes}
 
     def _sorted(
         self, models: Sequence[Model], renamed: Mapping[tuple[str, str], str]
