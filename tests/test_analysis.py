@@ -46,7 +46,10 @@ def test_noise_is_not_shown_and_the_detectable_size_is_told():
 def test_the_placebo_decides_about_content():
     arms = {"baseline": BASE, "json": moved(BASE, 3, 1), "placebo-json": moved(BASE, 3.1, 0.5)}
     assert code(arms) == "any prompt"
-    assert sentence(arms).endswith("an effect of any long prompt, not shown to be the axioms'.")
+    assert sentence(arms).endswith(
+        "not shown to differ from its placebo, so it cannot be told from the effect of any long "
+        "prompt."
+    )
     arms["placebo-json"] = moved(BASE, 0, 0.5)
     assert code(arms) == "content" and "an effect of what the kernel says" in sentence(arms)
     arms["placebo-json"] = moved(BASE, 8, 0.5)
@@ -70,7 +73,7 @@ def test_length_takes_away_what_comes_with_it():
         for arm in ("baseline", "json", "placebo-json")
     }
     assert code(arms, words=words) == "length"
-    assert "it goes with longer answers (at equal length" in sentence(arms, words=words)
+    assert "not shown between answers of equal length (" in sentence(arms, words=words)
     arms["json"] = [s + 4 for s in arms["json"]]
     assert code(arms, words=words) == "content"
 
@@ -86,6 +89,59 @@ def test_an_effect_inside_the_noise_floor_is_noise():
     contrast = found.primary.contrast("m", "json", "baseline")
     assert contrast.in_noise and contrast.noise > contrast.effect.mean
     assert "asking the baseline a second time" in found.primary.findings[0].sentence
+
+
+def test_a_claim_about_content_must_leave_the_noise_over_the_placebo_too():
+    """Shown over the placebo, but by less than the baseline differs from itself."""
+    arms = {
+        "baseline": BASE,
+        "json": moved(BASE, 4, 0.5),
+        "placebo-json": moved(BASE, 3, 0.4),
+        "baseline-replicate": moved(BASE, 1, 1),
+    }
+    content = one(arms).primary.contrast("m", "json", "placebo-json")
+    assert content.shown and content.in_noise and code(arms) == "any prompt"
+    assert "no further from its placebo than asking the baseline twice may give" in sentence(arms)
+    arms |= {"json": moved(BASE, 0, 1), "placebo-json": moved(BASE, -1, 0.5)}
+    assert code(arms) == "not shown"
+
+
+@pytest.mark.parametrize("n", [2, 7, 9, 10])
+def test_nothing_is_shown_below_ten_probes(n):
+    """R3: equal differences of a few probes have a tiny p and prove nothing."""
+    base = BASE[:n]
+    arms = {"baseline": base, "json": moved(base, 3, 0.1), "placebo-json": moved(base, 0, 0.2)}
+    assert code(arms) == ("content" if n == 10 else "untestable")
+    contrast = one(arms).primary.contrast("m", "json", "baseline")
+    assert contrast.shown == (n == 10)
+    if n < 10:
+        assert f"{n} probes are a first look, too few to conclude anything" in sentence(arms)
+        assert f"n = {n} is a first look, not a measurement." in one(arms).summary
+
+
+def test_equal_differences_have_no_power_to_speak_of():
+    """Without spread nobody knows what could be shown."""
+    found = one({"baseline": BASE, "json": BASE})
+    assert found.primary.contrast("m", "json", "baseline").detectable is None
+    assert not any("would be missed" in s for s in found.summary)
+
+
+def test_content_is_not_claimed_where_length_cannot_be_held_equal():
+    """Every answer is twice as long: no line can tell what equal lengths would give."""
+    arms = {"baseline": BASE, "json": moved(BASE, 3, 1), "placebo-json": moved(BASE, 0, 0.5)}
+    assert code(arms, words=lambda arm, _: 200 if arm == "json" else 100) == "length"
+    assert code(arms, words=lambda arm, _: 102 if arm == "json" else 100) == "content"
+    told = sentence(arms, words=lambda arm, _: 200 if arm == "json" else 100)
+    assert "equal length (all differ in length alike), so it cannot be told from" in told
+
+
+def test_a_placebo_with_few_answers_is_said():
+    few = [*moved(BASE, 0, 0.5)[:12], *["missing"] * 9]
+    arms = {"baseline": BASE, "json": moved(BASE, 3, 1), "placebo-json": few}
+    assert "over placebo (12 of the probes): an effect" in sentence(arms)
+    arms["placebo-json"] = [*few[:5], *["missing"] * 16]
+    assert code(arms) == "unattributed"
+    assert "with too few answers to its placebo it cannot be told" in sentence(arms)
 
 
 def test_holm_guards_the_family_over_models_and_kernels():
@@ -143,6 +199,34 @@ def test_missing_scores_are_listed_and_bounded():
     assert contrast.worst.low < contrast.effect.low and contrast.worst.high > contrast.effect.high
     arm = next(a for a in found.arms if a.arm == "json")
     assert (arm.n, arm.probes, arm.answers, arm.missing, arm.unscored) == (18, 20, 20, 1, 2)
+
+
+def test_the_worst_case_is_of_units_and_counts_samples_without_a_score():
+    """Ten wordings of one dilemma weigh as much as one of another; a probe of which two samples
+    of three have no score lacks two thirds of its score."""
+    base = [10.0] * 10 + [20.0] * 10
+    arms = {"baseline": base, "json": [*(b + 1 for b in base[:-1]), None]}
+    found = one(arms, clusters=lambda i: 0 if i < 10 else i).primary.contrasts[0]
+    # 11 units: the dilemma of ten wordings and nine others +1, the last one 10 − 20 or 21 − 20
+    assert (found.worst.low, found.worst.high) == pytest.approx((0, 1))
+    arms = {"baseline": [[1.0, 2.0, 3.0]] * 21, "json": [[None, None, 3.0]] * 21}
+    found = one(arms)
+    worst = found.primary.contrasts[0].worst
+    assert (worst.low, worst.high, worst.missing) == (pytest.approx(-1 / 3), 1, 42)
+    assert any("would put the mean of json − baseline at −0.3 to +1.0" in s for s in found.summary)
+
+
+def test_a_difference_of_differences_takes_the_probes_of_all_four():
+    """Two wordings a dilemma; one model lacks a wording, which has an effect of its own."""
+    base = [10.0, 10.0] * 12
+    full = {"baseline": base, "json": [b + (5 if i % 2 else 1) for i, b in enumerate(base)]}
+    holes = full | {"json": [full["json"][0], "missing", *full["json"][2:]]}
+    groups = {"b": Group("F", "1", 1.0, "a")}
+    found = analyse(study({"b": holes, "a": full}, clusters=lambda i: i // 2, groups=groups))
+    (contrast,) = [c for c in found.primary.contrasts if c.kind == "resistance"]
+    assert (contrast.effect.mean, contrast.effect.n, contrast.effect.units) == (0, 12, 23)
+    assert contrast.unmatched == ("P001",)
+    assert any(s.startswith("With n = 12 dilemmas") for s in found.summary)
 
 
 def test_an_empty_arm_one_probe_and_equal_scores_are_said():
@@ -218,7 +302,9 @@ def test_models_are_compared_as_the_recipe_groups_them():
     (resistance,) = by_kind["resistance"]
     assert resistance.effect.mean == pytest.approx(-3)  # −1 on the tuned, +2 on its base
     assert resistance.shown
-    assert any("something else to the tuned model than to its base" in s for s in found.across)
+    assert any("the kernel changes the two models' scores differently" in s for s in found.across)
+    (pooled,) = [f for f in found.families if f.kind == "kernel"]
+    assert "tuned-7b" not in pooled.models and len(pooled.models) == 4
     (lineage,) = by_kind["lineage"]
     assert (lineage.arm, lineage.reference) == ("new-7b:baseline", "old-7b:baseline")
     (scale,) = found.scales
@@ -241,6 +327,16 @@ def test_families_are_pooled_and_ranks_have_groups():
     assert ranked.n == 21
 
 
+def test_models_that_say_the_same_of_the_same_probes_are_one_model_to_the_pooling():
+    """A copy of a model is no further evidence about other probes."""
+    arms = {"baseline": BASE, "json": moved(BASE, 2, 1.5)}
+    one_effect = one(arms).primary.contrast("m", "json", "baseline").effect
+    for copies in (2, 5):
+        made = study({f"m{i}": arms for i in range(copies)})
+        (pooled,) = analyse(made).primary.families
+        assert pooled.overall.error == pytest.approx(one_effect.sd / one_effect.n**0.5)
+
+
 def test_compare_pairs_conditions_of_two_models():
     made = study({"a": {"baseline": BASE, "json": BASE}, "b": {"baseline": moved(BASE, 2, 1)}})
     found = analyse(made, compare=[Pair("b", "a")]).primary
@@ -249,6 +345,25 @@ def test_compare_pairs_conditions_of_two_models():
     own = analyse(made, compare=[Pair("a", "a", "json", "baseline")]).primary
     (within,) = [c for c in own.contrasts if c.kind == "models"]
     assert within.effect.mean == 0 and within.model == "a"
+
+
+def test_a_named_pair_that_is_a_tuned_pair_is_compared_once():
+    made = study(
+        {name: {"baseline": BASE, "json": moved(BASE, 1, 1)} for name in "ab"},
+        groups={"b": Group("F", "1", 1.0, "a")},
+    )
+    found = analyse(made, compare=[Pair("b", "a")]).primary
+    assert len({c.id for c in found.contrasts}) == len(found.contrasts)
+    assert [c.family_size for c in found.contrasts if c.kind == "resistance"] == [1]
+    own = analyse(made, compare=[Pair("a", "a", "json", "baseline")]).primary
+    assert not any(c.model == "a − a" for c in own.contrasts)
+
+
+def test_a_comparison_without_kernels_is_the_headline_and_has_its_power():
+    made = study({"a": {"baseline": BASE}, "b": {"baseline": moved(BASE, 2, 1)}})
+    found = analyse(made, compare=[Pair("b", "a")])
+    assert "b:baseline − a:baseline: +2.0" in found.headline
+    assert any("would be missed" in s for s in found.summary)
 
 
 def test_ids_are_unique_and_the_numbers_repeat():

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from conftest import lem
+from lem.ab import Experiment, run_ab
 from lem.bench import (
     Events,
     builtin_recipes,
@@ -127,6 +128,18 @@ BAD = {
         "name: x\nsamples: 3\nmodels: [{name: a, model: echo}]\n",
         "so many times the same answer",
         "line 2",
+    ),
+    "list": ("name: x\nscorers: v2\nmodels: [{name: a, model: echo}]\n", "a list", "line 2"),
+    "its own file": (
+        "name: x\nmodels: [{name: bench.json, model: echo}]\n",
+        "no folder name of its own",
+        "line 2, field models.1.name",
+    ),
+    "nul": ('name: x\nmodels: [{name: "a\\0b", model: echo}]\n', "it holds control", "line 2"),
+    "bidi": (
+        'name: x\nmodels: [{name: a, model: echo, family: "a\\u202eb"}]\n',
+        "it holds control characters",
+        "field models.1.family",
     ),
     "holds itself": ("name: x\nmodels: &a [*a]\n", "holds itself", "line 2"),
     "escape": ('name: "\\e[31mx"\nmodels: [{name: a, model: echo}]\n', "match", "line 1"),
@@ -369,6 +382,32 @@ def test_another_file_under_the_same_name_is_noticed(tmp_path, monkeypatch):
     assert again.failed == ("m",)
     assert "another fingerprint" in again.state.models["m"].error.cause
     assert "Move " in again.state.models["m"].error.fix
+
+
+def test_rephrasings_are_declared_with_the_probes(tmp_path):
+    """They decide what is counted."""
+    probes = tmp_path / "probes.jsonl"
+    rows = [{"id": f"D{i}", "domain": "D", "prompt": f"Q{i}?"} for i in range(3)]
+    hashes = []
+    for cluster in (None, "D0"):
+        rows[1] |= {"cluster": cluster} if cluster else {}
+        probes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        hashes.append(inputs_of(recipe(tmp_path, probes=["probes.jsonl"])).sha256)
+    assert hashes[0] != hashes[1]
+
+
+def test_a_folder_that_lem_ab_was_given_since_is_run_again(tmp_path):
+    """Else the report would be of what the folder was last asked, not of the recipe."""
+    path = recipe(tmp_path)
+    first = run(path, tmp_path / "runs")
+    model = inputs_of(path).recipe.models[0]
+    other = Experiment(model="echo", limit=3, max_tokens=400, conditions=["baseline"])
+    run_ab(other, folder=first.folder / model.folder)
+    log = Log()
+    again = run(path, tmp_path / "runs", events=log)
+    assert again.new_answers == 0 and log.said.count(("kept", ANSWERS)) == 1
+    arms = [c["name"] for c in read_manifest(first.folder / model.folder)["conditions"]]
+    assert arms == ["baseline", "json", "txt", "baseline-replicate"]
 
 
 def test_damage_and_company(tmp_path):

@@ -5,7 +5,10 @@ import datetime
 import io
 import json
 import re
+import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -312,6 +315,40 @@ def test_an_input_is_never_replaced(tmp_path):
     before = (tmp_path / "a.jsonl").read_bytes()
     done = invoke("query", "FROM runs", file, "--output", file, "--force")
     assert isinstance(done.exception, LemError) and (tmp_path / "a.jsonl").read_bytes() == before
+
+
+def test_the_log_of_a_run_is_an_input(tmp_path, runs):
+    place = tmp_path / "m" / "one"
+    shutil.copytree(runs / "one", place)
+    (tmp_path / "link").symlink_to(place)
+    before = (place / "responses.jsonl").read_bytes()
+    for named in (place, tmp_path / "m", tmp_path / "link", place / "responses.jsonl"):
+        done = invoke(
+            *("query", "FROM runs", named, "--output", place / "responses.jsonl", "--force")
+        )
+        assert isinstance(done.exception, LemError), named
+        assert (place / "responses.jsonl").read_bytes() == before
+
+
+def test_runs_of_older_versions(tmp_path, runs):
+    shutil.copytree(runs / "one", tmp_path / "one")
+    path = tmp_path / "one" / "run.json"
+    manifest = json.loads(path.read_text())
+    for field in ("sampling", "superseded", "samples", "hardware", "template"):
+        manifest.pop(field)
+    path.write_text(json.dumps(manifest))
+    ((temperature, samples),) = sql("SELECT temperature, samples FROM runs", tmp_path / "one").rows
+    assert (temperature, samples) == (None, 1)
+
+
+@pytest.mark.parametrize("verb", [["query", "FROM runs"], ["report"]])
+def test_a_closed_standard_output_is_no_fault(tmp_path, verb):
+    published(tmp_path / "a.jsonl")
+    command = shlex.join([sys.executable, "-m", "lem", *verb, "a.jsonl"])
+    done = subprocess.run(
+        f"{command} >&-", shell=True, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "Traceback" not in done.stderr
 
 
 def test_sql_from_standard_input_and_mistakes_of_the_command_line(tmp_path):

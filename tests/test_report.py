@@ -1,13 +1,15 @@
 """What is printed is safe and fits; progress is told."""
 
 import io
+import re
 import time
 
 import pytest
 from rich.console import Console
 
-from lem.analysis import analyse
+from lem.analysis import Pair, analyse
 from lem.records import Response
+from lem.report.markdown import render_markdown
 from lem.report.progress import LogWatcher, Tally
 from lem.report.terminal import print_answer, print_report
 from lem.study import Group, Problem
@@ -36,6 +38,21 @@ def test_tables_fit_80_columns_and_are_clean(domain):
     assert ("txt − its placebo" in head and "A very long" in text) or domain == "Identity"
 
 
+def test_what_is_exploratory_or_noise_is_marked_so():
+    arms = {"baseline": BASE, "json": moved(BASE, 1, -0.5), "baseline-replicate": moved(BASE, 1, 4)}
+    made = study({"m": arms}, scorers=("v2", "reasoning"), domains=("low", "mid"))
+    text = printed(made)
+    assert "] *" not in text  # shown, but no larger than the noise
+    asked_twice = next(s for s in text.splitlines() if s.startswith("baseline asked twi"))
+    assert asked_twice.rstrip().endswith("expl.")
+    markdown = render_markdown(made, analyse(made))
+    assert "## Other score (exploratory): " in markdown
+    first, second = markdown.split("## Other score")
+    assert "declared family “kernel effects”, 1 test, Holm" in first
+    assert "declared family" not in second.partition("## Inputs")[0]
+    assert first.index("| mid |") < first.index("| low |")  # the larger effect first
+
+
 def test_many_models_have_a_line_for_each_kernel_and_a_ranking():
     models = {
         f"a-model-with-a-long-name-{i}": {
@@ -56,7 +73,7 @@ def test_comparisons_of_models_are_said():
     text = printed(study(models, groups={"tuned": Group(tuned_from="base")}))
     said = " ".join(text.split())
     assert "tuned:baseline − base:baseline: +3.0 (95 % +2.6…+3.5), n = 21: shown" in said
-    assert "not shown to differ from what the kernel does to its base" in said
+    assert "not shown that the kernel changes the two models' scores differently" in said
 
 
 def test_problems_come_first():
@@ -120,3 +137,12 @@ def test_log_lines_without_a_terminal():
     watcher.stop()
     assert len(out.getvalue().splitlines()) >= 3
     assert "0/3 answers · 50 tok/s" in out.getvalue()
+
+
+def test_models_that_are_compared_have_a_table_and_what_only_one_has_is_listed():
+    models = {"a": {"baseline": BASE, "json": BASE}, "b": {"baseline": moved(BASE, 2, 1)[:-2]}}
+    text = printed(study(models), compare=[Pair("b", "a")])
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert re.search(r"b − a +baseline +19 \+2\.\d \[.*\] +<\.001 +2\n", text)
+    assert "On one side of b − a only: P019, P020." in text
+    assert "On the v2 style and format index: b:baseline − a:baseline: +2." in text

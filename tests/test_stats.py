@@ -56,10 +56,11 @@ def test_edges():
     assert (still.p, still.d_z, still.same, still.sign_p) == (1.0, 0.0, 3, 1.0)
     assert still.wilcoxon_p == 1.0
     constant = paired_effect([1.0, 1.0])
-    assert (constant.p, constant.d_z) == (0.0, None)
+    assert (constant.p, constant.d_z) == (0.5, None)  # two equal differences are no proof
+    assert paired_effect([1.0] * 10).p == 2 / 2**10
     assert (constant.low, constant.high, constant.mde) == (1.0, 1.0, 0.0)
     tenths = paired_effect([0.1] * 7)  # 0.1 * 7 / 7 is not 0.1 in floating point
-    assert (tenths.mean, tenths.sd, tenths.p) == (0.1, 0.0, 0.0)
+    assert (tenths.mean, tenths.sd, tenths.p) == (0.1, 0.0, 2 / 2**7)
     assert (tenths.boot_low, tenths.boot_high, tenths.median_low) == (0.1, 0.1, 0.1)
     assert paired_effect([0.5, -0.5, 0.51, -0.51]).same == 2  # the threshold itself is "same"
     for bad in ([], [float("nan")], [1.0, math.inf]):
@@ -272,7 +273,8 @@ def test_gates():
     wide = stats.non_inferiority([-9.0, 9.0, 8.0, -8.0], 1.0)
     assert not wide.passed
     still = stats.equivalence([0.0] * 5, 1.0)
-    assert still.passed and still.p == 0.0
+    assert still.passed and still.p == 1 / 2**5
+    assert not stats.equivalence([0.0] * 4, 1.0).passed
     edge = stats.non_inferiority([-1.0] * 5, 1.0)
     assert not edge.passed and edge.p == 1.0
     clustered = stats.non_inferiority(better + better, 0.5, [0, 1, 2, 3, 4] * 2)

@@ -157,6 +157,128 @@ def test_plain_lines_and_a_lone_condition_are_a_baseline(tmp_path):
     assert (model.form, model.baseline, model.kernels) == ("lines", "answers", ())
 
 
+def plain(path, rows):
+    """JSON Lines of answers; what a row does not say is left out."""
+    text = "".join(json.dumps({"response": TEXTS[0], **row}) + "\n" for row in rows)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_lone_kernel_is_no_baseline_beside_one(tmp_path):
+    rows = [
+        {"id": i, "prompt": f"Q{i}?", "condition": arm, "model": model}
+        for model, arms in (("a", ("baseline", "json")), ("b", ("json",)), ("c", (None,)))
+        for arm in arms
+        for i in range(4)
+    ]
+    models = load_study([plain(tmp_path / "three.jsonl", rows)]).models
+    assert [m.baseline for m in models] == ["baseline", None, "answers"]
+    assert models[1].kernels == ("json",)
+    alone = plain(tmp_path / "alone.jsonl", [row for row in rows if row["model"] == "b"])
+    assert load_study([alone]).models[0].baseline == "json"
+
+
+def test_whatever_line_names_a_dilemma_or_a_domain_is_heard(tmp_path):
+    rows = [
+        {"id": f"P{i}", "prompt": f"Q{i}?", "condition": arm, **more(i)}
+        for arm, more in (
+            ("baseline", lambda i: {}),
+            ("json", lambda i: {"cluster": f"P{i - i % 2}", "domain": "Care"}),
+        )
+        for i in range(4)
+    ]
+    found = load_study([plain(tmp_path / "a.jsonl", rows)])
+    assert [p.cluster for p in found.probes.values()] == ["P0", "P0", "P2", "P2"]
+    assert {p.domain for p in found.probes.values()} == {"Care"} and not found.problems
+    rows.append({"id": "P3", "prompt": "Q3?", "condition": "txt", "cluster": "P9"})
+    with pytest.raises(LemError, match="P3 is said to be a wording of the dilemma P9"):
+        load_study([plain(tmp_path / "b.jsonl", rows)])
+
+
+def test_two_questions_of_one_id_are_no_wordings_of_each_other(tmp_path):
+    """Else models would be ranked over different questions."""
+    a = plain(tmp_path / "a.jsonl", [{"id": "P1", "prompt": "Old?"}])
+    b = plain(tmp_path / "b.jsonl", [{"id": "P1", "prompt": "New?"}])
+    assert len({p.cluster for p in load_study([a, b]).probes.values()}) == 2
+
+
+def test_lines_without_an_id_are_joined_by_their_questions(tmp_path):
+    def chat(name, count):
+        turns = [
+            {"messages": [{"role": "user", "content": f"Q{i % 3}?"}, said]}
+            for i, said in enumerate([{"role": "assistant", "content": name}] * count)
+        ]
+        path = tmp_path / f"{name}.jsonl"
+        path.write_text("".join(json.dumps(turn) + "\n" for turn in turns))
+        return path
+
+    found = load_study([chat("a", 4), chat("b", 3)])
+    assert len(found.probes) == 3 and not found.problems
+    by_model = {
+        m.name: [(a.probe, a.sample) for a in found.answers if a.model == m.name]
+        for m in found.models
+    }
+    assert by_model["a"] == [("a.jsonl:1", 0), ("a.jsonl:1", 1), ("a.jsonl:2", 0), ("a.jsonl:3", 0)]
+    assert by_model["b"] == [("a.jsonl:1", 0), ("a.jsonl:2", 0), ("a.jsonl:3", 0)]
+
+
+def test_samples_that_a_published_file_does_not_show_are_said(tmp_path):
+    lines = [line(i, ARMS) for i in range(2)]
+    for entry in lines[0]["conditions"].values():
+        entry["samples"] = 3
+    (problem,) = load_study([published(tmp_path / "ab.jsonl", lines)]).problems
+    assert problem.kind == "left out" and problem.text.startswith("6 answers are not in the file")
+
+
+def test_a_run_and_its_published_file_count_the_same_dilemmas(tmp_path):
+    probes = tmp_path / "probes.jsonl"
+    probes.write_text(
+        "".join(
+            json.dumps({"id": f"D{i}", "domain": "D", "prompt": f"Q{i}?", "cluster": f"D{i // 2}"})
+            + "\n"
+            for i in range(4)
+        )
+    )
+    experiment = Experiment(model="echo", max_tokens=400, probes=str(probes))
+    run_ab(experiment, folder=tmp_path / "run", output=tmp_path / "ab.jsonl")
+    run, file = (load_study([tmp_path / name]) for name in ("run", "ab.jsonl"))
+    assert run.probes == file.probes and len({p.cluster for p in file.probes.values()}) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("superseded", None, "superseded is null"),
+        ("sampling", None, "sampling is null"),
+        ("conditions", "all", "conditions is a text"),
+        ("engine", {"model": 5}, "engine.model is a number"),
+        ("samples", "two", "samples is a text"),
+        ("probes", {"items": [{"id": 3}]}, "the id of a probe is a number"),
+        ("probes", {}, "it has no 'items'"),
+        ("conditions", [{"name": "x", "role": "boss"}], "the role boss"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(tmp_path, field, value, said):
+    echo(tmp_path / "run", limit=2)
+    path = tmp_path / "run" / "run.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {field: value}))
+    with pytest.raises(LemError, match=said):
+        load_study([tmp_path / "run"])
+
+
+def test_samples_that_a_run_no_longer_wants_are_left_out(tmp_path):
+    for samples in (2, 1):
+        echo(tmp_path / "run", limit=2, samples=samples, temperature=0.5)
+    found = load_study([tmp_path / "run"])
+    assert {a.sample for a in found.answers} == {0} and found.problems[0].kind == "left out"
+    manifest = tmp_path / "run" / "run.json"
+    manifest.write_text(
+        json.dumps(json.loads(manifest.read_text()) | {"probes": {"items": [], "sets": []}})
+    )
+    with pytest.raises(LemError, match="12 of its log are to earlier settings"):
+        load_study([tmp_path / "run"])
+
+
 def test_missing_and_empty_inputs_are_refused(tmp_path):
     with pytest.raises(LemError, match="No such file"):
         load_study([tmp_path / "nope"])
@@ -262,6 +384,31 @@ def test_compare_from_the_command_line(tmp_path):
     within = lem("compare", "a.jsonl:json", "a.jsonl:txt", "--json", cwd=tmp_path)
     found = json.loads(within.stdout)["scorers"][0]["contrasts"]
     assert [c["arm"] for c in found if c["kind"] == "models"] == ["a:txt"]
+
+
+def test_compare_whichever_way_the_sides_are_named(tmp_path):
+    published(tmp_path / "a:1.jsonl", [line(i, ARMS) for i in range(3)], "a")
+    echo(tmp_path / "run", limit=3)
+    (tmp_path / "link").symlink_to("run")
+
+    def arms(*sides):
+        done = lem("compare", *sides, "--json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)["scorers"][0]["contrasts"]
+        return [(c["arm"], c["reference"]) for c in found if c["kind"] == "models"]
+
+    expected = [("echo:txt", "echo:json")]
+    assert arms("run:json", f"{tmp_path}/run:txt") == expected
+    assert arms("link:json", "run/responses.jsonl:txt") == expected
+    assert arms("a:1.jsonl:json", "./a:1.jsonl:txt") == [("a:txt", "a:json")]
+    rows = [{"id": f"P{i:02}", "prompt": f"Question {i}?", "condition": "mine"} for i in range(3)]
+    plain(tmp_path / "mine.jsonl", rows)
+    plain(tmp_path / "other.jsonl", [row | {"condition": "other"} for row in rows])
+    assert arms("mine.jsonl", "other.jsonl") == [("other:other", "mine:mine")]
+    assert arms("a:1.jsonl", "mine.jsonl") == [("mine:mine", "a:baseline")]
+    plain(tmp_path / "two.jsonl", [row | {"condition": arm} for row in rows for arm in "xy"])
+    refused = lem("compare", "mine.jsonl", "two.jsonl", cwd=tmp_path)
+    assert refused.returncode == 2 and "Name one, as two.jsonl:x" in refused.stderr
 
 
 @pytest.mark.parametrize(

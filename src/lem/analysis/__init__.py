@@ -3,6 +3,7 @@
 from lem.analysis.across import Pair
 from lem.analysis.analyse import analyse
 from lem.analysis.records import (
+    FEW,
     Analysis,
     ArmStats,
     Contrast,
@@ -19,6 +20,7 @@ from lem.analysis.records import (
 )
 
 __all__ = [
+    "FEW",
     "Analysis",
     "ArmStats",
     "Contrast",

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,13 @@ import numpy.typing as npt
 from lem.analysis.cells import Cells
 from lem.analysis.contrasts import LEVEL, TIE, Maker
 from lem.analysis.records import Contrast, Families, Kind, Ranked, Scale
-from lem.stats import mean_by, paired_effect, pool_estimates, rank_systems
+from lem.stats import (
+    EstimatePooling,
+    mean_by,
+    paired_effect,
+    pool_estimates,
+    rank_systems,
+)
 from lem.study import Model, Study
 
 _SAME_SIZE = 1.6
@@ -113,14 +119,16 @@ def resistance(
     maker: Maker, pairs: Sequence[Pair], contrasts: Sequence[Contrast]
 ) -> list[Contrast]:
     """A kernel's effect on one model minus its effect on the other (rule R14): the drop of a
-    tuned model alone shows nothing, since its base may drop as much.
+    tuned model alone shows nothing, since its base may drop as much. Each pair of models once;
+    pairs of single conditions have none.
 
     Args:
         contrasts: within the models.
     """
     effects = {(c.model, c.arm): c for c in contrasts if c.kind == "kernel"}
     found = []
-    for pair in pairs:
+    whole = ((p.model, p.reference) for p in pairs if p.arm is None and p.reference_arm is None)
+    for pair in itertools.starmap(Pair, dict.fromkeys(whole)):
         kernels = [arm for model, arm in effects if model == pair.model]
         for kernel in kernels:
             own = effects[pair.model, kernel]
@@ -169,36 +177,60 @@ def scales(maker: Maker, cells: Cells) -> list[Scale]:
 
 
 def families(scorer: str, study: Study, contrasts: Sequence[Contrast]) -> list[Families]:
-    """Each kernel's effect pooled over models, and over the models of each family."""
+    """Each kernel's effect pooled over models, and over the models of each family. Models tuned
+    from another one of the study are left out: they are no further model, and would count its
+    effect twice. The models answered the same probes, so the covariances of their effects are
+    counted in."""
+    names = {m.name for m in study.models}
+    tuned = {m.name for m in study.models if m.group.tuned_from in names}
     found = []
     for kind in ("kernel", "content"):
         kernels = dict.fromkeys(c.arm for c in contrasts if c.kind == kind)
         for kernel in kernels:
             usable = [
-                (c.model, c.effect.mean, c.effect.sd / math.sqrt(c.effect.n))
+                c
                 for c in contrasts
-                if (c.kind, c.arm) == (kind, kernel) and c.effect and c.effect.n > 1 and c.effect.sd
+                if (c.kind, c.arm) == (kind, kernel) and c.model not in tuned
+                if c.effect and c.effect.n > 1 and c.effect.sd
             ]
             if len(usable) < 2:
                 continue
-            named = [study.model(name).group.family for name, _, _ in usable]
+            named = [study.model(c.model).group.family for c in usable]
             by_family = {}
             for family in dict.fromkeys(f for f in named if f):
-                own = [(m, e) for (_, m, e), f in zip(usable, named) if f == family]
+                own = [c for c, f in zip(usable, named) if f == family]
                 if len(own) > 1:
-                    by_family[family] = pool_estimates(*zip(*own), level=LEVEL)
+                    by_family[family] = _pooled(own)
             found.append(
                 Families(
                     scorer=scorer,
                     kernel=kernel,
                     kind=kind,
-                    models=tuple(name for name, _, _ in usable),
+                    models=tuple(c.model for c in usable),
                     families=tuple(named),
-                    overall=pool_estimates(*list(zip(*usable))[1:], level=LEVEL),
+                    overall=_pooled(usable),
                     by_family=by_family,
                 )
             )
     return found
+
+
+def _pooled(contrasts: Sequence[Contrast]) -> EstimatePooling:
+    effects = [c.effect for c in contrasts if c.effect and c.effect.sd]
+    means = [e.mean for e in effects]
+    errors = [(e.sd or 0.0) / math.sqrt(e.n) for e in effects]
+    columns = [{u.id: u.arm - u.reference for u in c.units} for c in contrasts]
+    together = np.array([[_covariance(a, b) for b in columns] for a in columns])
+    return pool_estimates(means, errors, level=LEVEL, covariance=together)
+
+
+def _covariance(a: Mapping[str, float], b: Mapping[str, float]) -> float:
+    """Of the means of two sets of differences, by the units that both have."""
+    both = [name for name in a if name in b]
+    if len(both) < 2:
+        return 0.0
+    pairs = np.array([(a[name], b[name]) for name in both])
+    return float(np.cov(pairs.T)[0, 1]) * len(both) / (len(a) * len(b))
 
 
 def rankings(maker: Maker, cells: Cells) -> list[Ranked]:

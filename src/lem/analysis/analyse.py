@@ -32,8 +32,8 @@ FAMILIES: Mapping[Kind, str] = {
     "resistance": "realignment resistance",
     "lineage": "versions",
 }
-"""Declared families of tests (R5): all contrasts of a kind, over all models, by Holm. The first
-one is the primary family. Contrasts of other kinds are exploratory."""
+"""Declared families of tests (R5): all contrasts of a kind, over all models, by Holm; each holds
+5 % by itself. The first one is the primary family. Contrasts of other kinds are exploratory."""
 
 
 def analyse(
@@ -143,7 +143,10 @@ def _between(
         found += across.resistance(maker, [*tuned, *compare], within)
     if "lineage" in questions:
         found += across.baselines(maker, "lineage", across.lineage_pairs(study))
-    return found
+    once: dict[str, Contrast] = {}
+    for c in found:
+        once.setdefault(c.id, c)  # a pair that was named may be one of the recipe's, too
+    return list(once.values())
 
 
 def _declared(contrasts: Sequence[Contrast]) -> list[Contrast]:

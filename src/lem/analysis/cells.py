@@ -16,6 +16,10 @@ class Cell(NamedTuple):
 
     scores: tuple[float | None, ...]
     """One a scorer, mean over the samples that have one."""
+    seen: tuple[tuple[float, ...], ...]
+    """For each scorer, the scores of the samples that have one."""
+    samples: int
+    """Answers, scored or not."""
     log_words: float
     """Mean log of the words an answer; an empty answer counts as one word."""
     cut: bool
@@ -64,11 +68,29 @@ def _cells(answers: list[Answer]) -> Iterator[tuple[str, Cell]]:
     for probe, found in groups.items():
         if len(found) == 1:  # by far the most frequent case
             a = found[0]
-            yield probe, Cell(a.scores, math.log(max(1, a.words)), bool(a.truncated))
+            seen = tuple(() if s is None else (s,) for s in a.scores)
+            yield probe, Cell(a.scores, seen, 1, math.log(max(1, a.words)), bool(a.truncated))
             continue
-        scores = []
-        for values in zip(*(a.scores for a in found)):
-            known = [v for v in values if v is not None]
-            scores.append(statistics.fmean(known) if known else None)
+        columns = zip(*(a.scores for a in found))
+        seen = tuple(tuple(v for v in values if v is not None) for values in columns)
+        scores = tuple(statistics.fmean(known) if known else None for known in seen)
         words = statistics.fmean(math.log(max(1, a.words)) for a in found)
-        yield probe, Cell(tuple(scores), words, any(a.truncated for a in found))
+        yield probe, Cell(scores, seen, len(found), words, any(a.truncated for a in found))
+
+
+def effect(own: Arm, other: Arm) -> Arm:
+    """The effect of one arm over another as an arm of its own: what a difference of differences is
+    made of. A probe that one of the two lacks has no score."""
+    made = {}
+    for probe in dict.fromkeys([*own, *other]):
+        a, b = own.get(probe), other.get(probe)
+        first = a or b
+        assert first is not None, "the probe is in one of the two"
+        nothing: tuple[tuple[float, ...], ...] = ((),) * len(first.scores)
+        if a is None or b is None:
+            made[probe] = first._replace(scores=(None,) * len(first.scores), seen=nothing)
+            continue
+        pairs = zip(a.scores, b.scores)
+        scores = tuple(None if x is None or y is None else x - y for x, y in pairs)
+        made[probe] = Cell(scores, nothing, 1, a.log_words - b.log_words, a.cut or b.cut)
+    return made

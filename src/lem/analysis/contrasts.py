@@ -7,12 +7,14 @@ import statistics
 from collections.abc import Sequence
 
 from lem.analysis.cells import Arm, Cells
+from lem.analysis.cells import effect as effect_arm
 from lem.analysis.records import Contrast, Kind, Unit, Worst
 from lem.stats import (
     PairedEffect,
     detectable,
     holm,
     length_adjusted,
+    mean_by,
     paired_effect,
     probes_needed,
     within_noise,
@@ -62,7 +64,11 @@ class Maker:
         complete = None
         if 0 < len(whole) < len(both):
             complete = paired_effect(
-                [differences[i] for i in whole], [clusters[i] for i in whole], tie=TIE, resamples=0
+                [round(differences[i], DECIMALS) for i in whole],
+                [clusters[i] for i in whole],
+                level=LEVEL,
+                tie=TIE,
+                resamples=0,
             )
         return Contrast(
             id=f"{self.scorer}/{model}/{names[0]}−{names[1]}",
@@ -89,36 +95,14 @@ class Maker:
     def of_differences(
         self, kind: Kind, model: str, names: tuple[str, str], contrasts: tuple[Contrast, Contrast]
     ) -> Contrast:
-        """The difference of two effects, paired by unit (R14)."""
-        own, other = ({u.id: u for u in c.units} for c in contrasts)
-        both = [name for name in own if name in other]
-        pairs = [(_d(own[n]), _d(other[n])) for n in both]
-        differences = [a - b for a, b in pairs]
-        effect = self._effect(differences, None)
-        shifts = [(own[n].length_shift or 0.0) - (other[n].length_shift or 0.0) for n in both]
-        return Contrast(
-            id=f"{self.scorer}/{model}/({names[0]})−({names[1]})",
-            kind=kind,
-            scorer=self.scorer,
-            model=model,
-            arm=names[0],
-            reference=names[1],
-            effect=effect,
-            family=None,
-            family_size=1,
-            p_adjusted=None,
-            detectable=_detectable(effect, 1),
-            needed=_needed(effect),
-            length=length_adjusted(differences, shifts, None, level=LEVEL) if both else None,
-            complete=None,
-            worst=None,
-            noise=None,
-            in_noise=False,
-            unmatched=tuple(sorted(own.keys() ^ other.keys())),
-            units=tuple(
-                Unit(n, own[n].domain, a, b, shift) for n, (a, b), shift in zip(both, pairs, shifts)
-            ),
+        """The difference of two effects within models, over the probes that all four arms
+        answered (R14)."""
+        own, other = (
+            effect_arm(self.cells.arm(c.model, c.arm), self.cells.arm(c.model, c.reference))
+            for c in contrasts
         )
+        made = self.contrast(kind, model, names, (own, other))
+        return dataclasses.replace(made, id=f"{self.scorer}/{model}/({names[0]})−({names[1]})")
 
     def _effect(
         self, differences: Sequence[float], clusters: Sequence[str] | None
@@ -156,24 +140,33 @@ class Maker:
 
     def _worst(self, own: Arm, other: Arm) -> Worst | None:
         asked = list(dict.fromkeys([*own, *other]))
-        values = [
-            [self._score(arm, p) if self._scored(arm, p) else None for p in asked]
-            for arm in (own, other)
+        # (scores, answers there should be) of each probe; a probe left out lacks as many answers
+        # as the other arm has
+        arms = [
+            [
+                (arm[p].seen[self.place] if p in arm else (), (arm.get(p) or rest[p]).samples)
+                for p in asked
+            ]
+            for arm, rest in ((own, other), (other, own))
         ]
-        gaps = [sum(v is None for v in column) / max(1, len(asked)) for column in values]
-        seen = [v for column in values for v in column if v is not None]
-        if abs(gaps[0] - gaps[1]) <= MISSING_TOLERANCE or not seen:
+        missing = [sum(n - len(scores) for scores, n in arm) for arm in arms]
+        shares = [gap / max(1, sum(n for _, n in arm)) for gap, arm in zip(missing, arms)]
+        seen = [s for arm in arms for scores, _ in arm for s in scores]
+        if not seen or abs(shares[0] - shares[1]) <= MISSING_TOLERANCE:
             return None
+
+        def mean(own_fill: float, other_fill: float) -> float:
+            """Of the differences, over units, with these for the missing scores."""
+            filled = [
+                [(sum(scores) + (n - len(scores)) * fill) / n for scores, n in arm]
+                for arm, fill in zip(arms, (own_fill, other_fill))
+            ]
+            differences = (a - b for a, b in zip(*filled))
+            units = mean_by(zip(map(self.cells.unit, asked), differences))
+            return statistics.fmean(units.values())
+
         lowest, highest = min(seen), max(seen)
-        ends = []
-        for mine, others in ((lowest, highest), (highest, lowest)):
-            ends.append(
-                statistics.fmean(
-                    (mine if a is None else a) - (others if b is None else b)
-                    for a, b in zip(*values)
-                )
-            )
-        return Worst(ends[0], ends[1], sum(v is None for column in values for v in column))
+        return Worst(mean(lowest, highest), mean(highest, lowest), sum(missing))
 
 
 def with_family(contrasts: Sequence[Contrast], family: str) -> list[Contrast]:
@@ -205,12 +198,8 @@ def with_noise(contrasts: Sequence[Contrast], floor: float | None) -> list[Contr
     ]
 
 
-def _d(unit: Unit) -> float:
-    return unit.arm - unit.reference
-
-
 def _detectable(effect: PairedEffect | None, tests: int) -> float | None:
-    if effect is None or effect.sd is None or effect.n < 2:
+    if effect is None or not effect.sd:
         return None
     return detectable(effect.sd, effect.n, level=LEVEL, power=POWER, tests=tests)
 

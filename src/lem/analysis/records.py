@@ -28,16 +28,20 @@ Kind = Literal[
 ]
 
 FindingCode = Literal[
-    "content",  # more than baseline and placebo, also at equal length
-    "length",  # more than baseline and placebo, but not shown at equal length
-    "any prompt",  # more than baseline, not shown against the placebo
+    "content",  # differs from baseline and placebo in one direction, also at equal length
+    "length",  # differs from both, but not shown at equal length
+    "any prompt",  # differs from the baseline, not shown against the placebo: cause open
     "unattributed",  # differs from the baseline; there is no placebo to compare with
     "placebo differs",  # not shown against the baseline, but against the placebo
     "mixed",  # shown against both, in opposite directions
     "not shown",
-    "noise",  # shown, but no larger than what asking the baseline twice gives
-    "untestable",  # fewer than two probes in common
+    "noise",  # shown, but no larger than what asking the baseline twice may give
+    "untestable",  # fewer than `FEW` units in common
 ]
+
+FEW = 10
+"""Units below which nothing is called shown, whatever its p (R3): means of so few skewed scores
+carry no claim. Ours."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,8 +100,10 @@ class Unit:
 
 @dataclasses.dataclass(frozen=True)
 class Worst:
-    """Bounds of the mean difference if every missing score were the lowest or the highest seen
-    (R13); worked out where the arms' shares of missing scores differ by more than two points."""
+    """Bounds of the mean difference if every missing score (of an answer without one, or of a
+    probe that only one arm answered) were the lowest or the highest seen (R13); worked out where
+    the arms' shares of missing scores differ by more than two points. None for differences of
+    differences: see the two."""
 
     low: float
     high: float
@@ -124,34 +130,38 @@ class Contrast:
     p_adjusted: float | None
     """By Holm over the family; None outside one."""
     detectable: float | None
-    """Smallest true mean difference found with 80 % power at this family's level (R6)."""
+    """Smallest true mean difference found with 80 % power at this family's level (R6); None where
+    there is no spread to tell it from."""
     needed: int | None
     """Units needed to find a true difference as large as the observed one (80 % power, one
     test); None where there is no spread or no difference."""
     length: LengthAdjusted | None
     """The effect at equal length (R9)."""
     complete: PairedEffect | None
-    """Over units in which no answer of either arm was cut off; None where none was cut off, or
-    none is left."""
+    """Over the pairs of which no answer is known to be cut off; None where none was, or none is
+    left."""
     worst: Worst | None
     noise: float | None
     """The noise floor of this model and scorer (R7); None where it was not measured."""
     in_noise: bool
     """Whether the mean difference is no larger than the noise floor."""
     unmatched: tuple[str, ...]
-    """Probes that one of the two did not answer, or whose answer has no score."""
+    """Probes that one of the two (of the four) did not answer, or whose answer has no score."""
     units: tuple[Unit, ...]
 
     @property
     def shown(self) -> bool:
-        """Whether the difference is shown at 5 %: adjusted where it belongs to a family."""
-        p = self.p_adjusted if self.family else (self.effect.p if self.effect else None)
+        """Whether the difference is shown at 5 %: adjusted where it belongs to a family, and over
+        at least `FEW` units."""
+        if self.effect is None or self.effect.n < FEW:
+            return False
+        p = self.p_adjusted if self.family else self.effect.p
         return p is not None and p < 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Domains:
-    """A contrast by domain (R4): raw and partially pooled effects, sorted by the pooled one."""
+    """A contrast by domain (R4): raw and partially pooled effects, in order of first sight."""
 
     contrast: str
     """Id of the contrast."""
@@ -189,7 +199,8 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True)
 class Families:
-    """A kernel's effect pooled over models (random effects)."""
+    """A kernel's effect pooled over models (random effects); models tuned from another one of
+    the study are left out."""
 
     scorer: str
     kernel: str

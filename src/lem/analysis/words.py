@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from lem.analysis.records import ArmStats, Contrast, FindingCode, ScorerAnalysis
+from lem.analysis.records import FEW, ArmStats, Contrast, FindingCode, ScorerAnalysis
 from lem.stats import PairedEffect
 from lem.study import Study
 from lem.text import excerpt, number
@@ -21,9 +21,6 @@ CAUTION = {
     "reasons, not whether it is right: fluent bad advice scores like good advice.",
 }
 """What the headline number of each scorer is not."""
-
-FEW = 10
-"""Units below which a result is called a first look."""
 
 
 def caution(scorer: str) -> str:
@@ -52,27 +49,31 @@ def finding(kernel: str, code: FindingCode, base: Contrast, content: Contrast | 
     if base.effect is None or base.effect.n < 2:
         n = base.effect.n if base.effect else 0
         return (
-            f"{name}: only {n} {_plural(n, 'probe')} in common with the {base.reference}, so "
+            f"{name}: only {n} {_units(n, base)} in common with the {base.reference}, so "
             "nothing can be concluded."
         )
     said = f"{name}: {interval(base.effect, percent=True)} over {excerpt(base.reference, 30)}"
     if content and content.effect and content.effect.n > 1:
-        said += f", {interval(content.effect)} over placebo"
+        n = content.effect.n
+        shared = "" if n == base.effect.n else f" ({n} of the {_units(n, content)})"
+        said += f", {interval(content.effect)} over placebo{shared}"
     return f"{said}: {_meaning(code, base, content)}."
 
 
 def _meaning(code: FindingCode, base: Contrast, content: Contrast | None) -> str:
     assert base.effect is not None, "a finding rests on an effect"
-    up = base.effect.mean > 0
+    if code == "untestable":
+        n = base.effect.n
+        return f"{n} {_units(n, base)} are a first look, too few to conclude anything"
     if code == "content":
         return f"an effect of what the kernel says{_equal_length(content)}"
     if code == "length":
         return (
-            f"it goes with {_longer(content)} answers{_equal_length(content)} and is not shown to "
-            "be what the kernel says"
+            f"not shown between answers of equal length{_told_length(content)}, so it cannot be "
+            "told from an effect of length"
         )
     if code == "any prompt":
-        return "an effect of any long prompt, not shown to be the axioms'"
+        return f"{_no_content(content)}, so it cannot be told from the effect of any long prompt"
     if code == "placebo differs":
         return "no change from the baseline is shown, though it differs from its placebo"
     if code == "mixed":
@@ -81,10 +82,11 @@ def _meaning(code: FindingCode, base: Contrast, content: Contrast | None) -> str
         floor = number(base.noise or 0.0)
         return f"no more than asking the baseline a second time may give (±{floor})"
     if code == "unattributed":
-        way = "more" if up else "less"
+        way = "more" if base.effect.mean > 0 else "less"
+        without = "without a placebo" if content is None else "with too few answers to its placebo"
         return (
-            f"{way} than the baseline{_equal_length(base)}; without a placebo it cannot be told "
-            "from the effect of any long prompt"
+            f"{way} than the baseline{_equal_length(base)}; {without} it cannot be told from the "
+            "effect of any long prompt"
         )
     if base.effect.sd == 0 and base.effect.mean == 0:
         return "every probe has the same score with it and without it"
@@ -93,28 +95,51 @@ def _meaning(code: FindingCode, base: Contrast, content: Contrast | None) -> str
     return f"not shown{once}"
 
 
-def _longer(contrast: Contrast | None) -> str:
-    shift = contrast.length.mean_shift if contrast and contrast.length else 0.0
-    return "longer" if shift > 0 else "shorter"
+def _no_content(content: Contrast | None) -> str:
+    if content and content.shown and content.in_noise:
+        floor = number(content.noise or 0.0)
+        return f"no further from its placebo than asking the baseline twice may give (±{floor})"
+    return "not shown to differ from its placebo"
 
 
 def _equal_length(contrast: Contrast | None) -> str:
+    told = _adjusted(contrast)
+    return f" (at equal length {told})" if told else ""
+
+
+def _told_length(content: Contrast | None) -> str:
+    return f" ({_adjusted(content) or 'all differ in length alike'})"
+
+
+def _adjusted(contrast: Contrast | None) -> str | None:
     length = contrast.length if contrast else None
     if length is None:
-        return ""
+        return None
     ends = f"{number(length.low, '+')}…{number(length.high, '+')}"
     far = ", beyond the lengths seen" if length.extrapolated else ""
-    return f" (at equal length {number(length.effect, '+')}, {ends}{far})"
+    return f"{number(length.effect, '+')}, {ends}{far}"
+
+
+def _units(n: int, contrast: Contrast) -> str:
+    """What n counts: probes, or dilemmas where several probes are wordings of one."""
+    effect = contrast.effect
+    return _plural(n, "dilemma" if effect and effect.units > effect.n else "probe")
 
 
 def headline(primary: ScorerAnalysis, study: Study) -> str:
     """The sentence on top of a report."""
     findings = primary.findings
     score = f"the {primary.label}"
+    asked = [c for c in primary.contrasts if c.kind == "models"]
+    if asked:  # lem compare
+        return f"On {score}: {_all_compared(asked)}"
+    if not findings and primary.across:
+        return f"On {score}: " + " ".join(primary.across[:3])
     if not findings:
         return f"Nothing is compared on {score}: {_why_nothing(study)}."
     if len({f.model for f in findings}) == 1:
-        return f"On {score}: " + " ".join(f.sentence for f in findings)
+        on = f" and {excerpt(findings[0].model, 60)}" if len(study.models) > 1 else ""
+        return f"On {score}{on}: " + " ".join(f.sentence for f in findings)
     codes = Counter(f.code for f in findings)
     shown = [c for c in primary.contrasts if c.kind == "kernel" and c.shown and not c.in_noise]
     up = sum(c.effect is not None and c.effect.mean > 0 for c in shown)
@@ -136,6 +161,16 @@ def headline(primary: ScorerAnalysis, study: Study) -> str:
     return "; ".join(parts) + "."
 
 
+def _all_compared(contrasts: Sequence[Contrast]) -> str:
+    """The first comparison that was asked for, and how many of all are shown."""
+    first = compared(contrasts[0])
+    if len(contrasts) == 1:
+        return first
+    shown = sum(c.shown for c in contrasts)
+    verb = "is" if shown == 1 else "are"
+    return f"{first} {shown} of the {len(contrasts)} comparisons asked for {verb} shown."
+
+
 def _why_nothing(study: Study) -> str:
     if all(m.baseline is None for m in study.models):
         return "there is no baseline arm"
@@ -145,32 +180,34 @@ def _why_nothing(study: Study) -> str:
 def summary(primary: ScorerAnalysis) -> list[str]:
     """The sentences behind the headline: power, noise, tails, missing answers, and what the score
     is not."""
-    kernels = [c for c in primary.contrasts if c.kind == "kernel"]
-    said = [*_power(kernels), *_noise(primary.contrasts), *_tails(kernels)]
-    return [*said, *_answers(primary.arms), caution(primary.scorer)]
+    declared = [c for c in primary.contrasts if c.family]
+    kernels = [c for c in declared if c.kind == "kernel"]
+    said = [*_power(kernels or declared), *_noise(primary.contrasts), *_tails(declared)]
+    return [*said, *_worst(declared), *_answers(primary.arms), caution(primary.scorer)]
 
 
-def _power(kernels: Sequence[Contrast]) -> list[str]:
-    known = [c for c in kernels if c.effect and c.detectable is not None]
+def _power(contrasts: Sequence[Contrast]) -> list[str]:
+    small = min((c.effect.n for c in contrasts if c.effect), default=FEW)
+    first = [f"n = {small} is a first look, not a measurement."] if small < FEW else []
+    known = [c for c in contrasts if c.effect and c.detectable is not None]
     if not known:
-        return []
+        return first
     sizes = sorted({c.effect.n for c in known if c.effect})
     n = f"{sizes[0]:,}" if len(sizes) == 1 else f"{sizes[0]:,} to {sizes[-1]:,}"
     floors = sorted(c.detectable for c in known if c.detectable is not None)
-    family = known[0].family_size
+    family = max(c.family_size for c in known)
     tests = "" if family == 1 else f" ({family} tests counted)"
+    what = "dilemmas" if any(c.effect.units > c.effect.n for c in known if c.effect) else "probes"
     about = (
         number(floors[0])
         if number(floors[0]) == number(floors[-1])
         else f"{number(floors[0])} to {number(floors[-1])}"
     )
-    said = [
-        f"With n = {n} probes, true differences below about {about} points would be missed more "
-        f"often than one time in five{tests}."
+    return [
+        f"With n = {n} {what}, true differences below about {about} points would be missed more "
+        f"often than one time in five{tests}.",
+        *first,
     ]
-    if sizes[0] < FEW:
-        said.append(f"n = {sizes[0]} is a first look, not a measurement.")
-    return said
 
 
 def _noise(contrasts: Sequence[Contrast]) -> list[str]:
@@ -180,13 +217,32 @@ def _noise(contrasts: Sequence[Contrast]) -> list[str]:
     return [f"Asking the baseline twice leaves room for ±{number(max(floors))} points by itself."]
 
 
-def _tails(kernels: Sequence[Contrast]) -> list[str]:
-    tails = [c for c in kernels if c.effect and c.effect.noisy_tail]
+def _tails(contrasts: Sequence[Contrast]) -> list[str]:
+    tails = [c for c in contrasts if c.effect and c.effect.noisy_tail]
     if not tails:
         return []
     return [
-        f"In {len(tails)} of {len(kernels)} kernel effects a few probes carry much of the "
-        "difference: their 95 % intervals cover less often than they say (benchmarks/coverage.py)."
+        f"In {len(tails)} of {len(contrasts)} comparisons a few probes may carry much of the "
+        "difference: intervals and p are less sure there than they say (benchmarks/coverage.py)."
+    ]
+
+
+def _worst(contrasts: Sequence[Contrast]) -> list[str]:
+    """What missing scores could do (R13)."""
+    uneven = [c for c in contrasts if c.worst]
+    if not uneven:
+        return []
+    told = [
+        f"{excerpt(c.arm, 30)} − {excerpt(c.reference, 30)} at {number(c.worst.low, '+')} to "
+        f"{number(c.worst.high, '+')}"
+        for c in uneven[:3]
+        if c.worst
+    ]
+    more = f" ({len(uneven) - 3} more on the page)" if len(uneven) > 3 else ""
+    return [
+        f"In {len(uneven)} of {len(contrasts)} comparisons one side lacks more scores than the "
+        "other, by over 2 points in 100; the worst case for those would put the mean of "
+        f"{'; of '.join(told)}{more}."
     ]
 
 
@@ -202,15 +258,16 @@ def _answers(arms: Sequence[ArmStats]) -> list[str]:
     unknown = sum(a.unknown_end for a in arms)
     if unknown:
         said.append(f"{unknown:,} of {answers:,} answers do not say whether they were cut off.")
-    for field, what in (
-        ("empty", "are empty"),
-        ("malformed", "were withheld or broken"),
-        ("unscored", "have no score"),
-        ("missing", "are missing"),
+    for field, one, many, what in (
+        ("empty", "is", "are", "empty"),
+        ("malformed", "was", "were", "withheld or broken"),
+        ("unscored", "has", "have", "no score"),
+        ("missing", "is", "are", "missing"),
     ):
         count = sum(getattr(a, field) for a in arms)
         if count:
-            said.append(f"{count:,} answers {what}.")
+            verb = one if count == 1 else many
+            said.append(f"{count:,} {_plural(count, 'answer')} {verb} {what}.")
     loops = sum(a.repetitive for a in arms)
     if loops > answers / 10:
         said.append(f"{loops:,} of {answers:,} answers repeat themselves: the score follows that.")
@@ -228,15 +285,17 @@ def compared(contrast: Contrast) -> str:
     about = f"{interval(effect, percent=True)}, n = {effect.n}"
     if contrast.kind == "resistance":
         meaning = (
-            "the kernel does something else to the tuned model than to its base"
+            "the kernel changes the two models' scores differently"
             if contrast.shown
-            else "not shown to differ from what the kernel does to its base"
+            else "not shown that the kernel changes the two models' scores differently"
         )
-        return f"({contrast.arm}) − ({contrast.reference}): {about}: {meaning}."
-    shown = "shown" if contrast.shown else "not shown"
+        own, other = f"({contrast.arm})", f"({contrast.reference})"
+    else:
+        meaning = "shown" if contrast.shown else "not shown"
+        own, other = contrast.arm, contrast.reference
     tests = f" after Holm over {contrast.family_size}" if contrast.family_size > 1 else ""
-    equal = _equal_length(contrast)
-    return f"{contrast.arm} − {contrast.reference}: {about}: {shown}{tests}{equal}."
+    few = f" (n below {FEW})" if effect.n < FEW else ""
+    return f"{own} − {other}: {about}: {meaning}{tests}{few}{_equal_length(contrast)}."
 
 
 def warnings(study: Study) -> list[str]:

@@ -62,7 +62,7 @@ class Inputs:
         return {
             "kernels": {kernel.name: kernel.sha256 for kernel in self.kernels},
             "conditions": [condition.name for condition in self.conditions],
-            "probes": sha256(dump_json([[p.id, p.domain, p.prompt] for p in self.probes])),
+            "probes": sha256(dump_json([_declared_probe(probe) for probe in self.probes])),
         }
 
     def experiment(self, model: ModelSpec) -> Experiment:
@@ -107,6 +107,12 @@ class Inputs:
         declared = self.recipe.model_dump(mode="json", exclude={"about", "kernels"})
         declared["models"] = [m.model_dump(mode="json", exclude={"base_url"}) for m in models]
         return {**declared, "texts": self.texts()}
+
+
+def _declared_probe(probe: Probe) -> list[str]:
+    """What of a probe decides what is measured; a rephrasing is counted with its dilemma."""
+    declared = [probe.id, probe.domain, probe.prompt]
+    return declared if probe.cluster == probe.id else [*declared, probe.cluster]
 
 
 def load_inputs(recipe: Recipe, path: Path) -> Inputs:

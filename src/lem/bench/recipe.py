@@ -12,17 +12,20 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from lem.bench.lines import STOPPED, line_of, place, read_yaml
 from lem.errors import LemError
 from lem.scorers.registry import get_scorer
-from lem.text import excerpt
+from lem.text import excerpt, printable
 
 Question = Literal["kernel", "content", "lineage", "scale", "tuned", "resistance"]
 QUESTIONS: tuple[Question, ...] = ("kernel", "content", "lineage", "scale", "tuned", "resistance")
 
+
+_TAKEN = ("", "report", "bench.json")
+"""Names of run folders that something else of the matrix has."""
 
 _Name = Annotated[str, Field(min_length=1, max_length=60, pattern=r"^[^\s\x00-\x1f](.*\S)?$")]
 
@@ -33,6 +36,16 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if number else value
 
 
+def _showable(value: str) -> str:
+    """Names are shown on terminals and pages, and must be told apart there."""
+    if "\n" in value or printable(value) != value:
+        raise ValueError("it holds control characters or characters that reorder text")
+    return value
+
+
+_Shown = Annotated[str, AfterValidator(_showable)]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -40,13 +53,13 @@ class _Part(BaseModel):
 class ModelSpec(_Part):
     """One model of a matrix."""
 
-    name: Annotated[_Name, BeforeValidator(_number_as_text)]
+    name: Annotated[_Name, AfterValidator(_showable), BeforeValidator(_number_as_text)]
     """Unique in the recipe; the run folder is named after it."""
     model: str = Field(min_length=1)
     """As `--model` takes it."""
     base_url: str | None = None
-    family: str | None = None
-    version: Annotated[str | None, BeforeValidator(_number_as_text)] = None
+    family: _Shown | None = None
+    version: Annotated[_Shown | None, BeforeValidator(_number_as_text)] = None
     size: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """In billions of parameters."""
     tuned_from: str | None = None
@@ -153,7 +166,7 @@ def _check(path: Path, tree: yaml.Node | None, recipe: Recipe) -> None:
             why = f"the name {excerpt(model.name)!r} was used before"
             raise refuse(("models", i, "name"), why, "Give every model its own name.")
         other = folders.setdefault(model.folder, model.name)
-        if other != model.name or model.folder in ("", "report"):  # report: of the matrix itself
+        if other != model.name or model.folder in _TAKEN:
             why = f"the name {excerpt(model.name)!r} gives no folder name of its own"
             raise refuse(("models", i, "name"), why, "Use other letters or digits.")
         names.add(model.name)
@@ -202,7 +215,8 @@ def _invalid(path: Path, tree: yaml.Node | None, errors: Sequence[ErrorDetails])
         "missing": "it is missing",
         "extra_forbidden": "there is no such field",
         "too_short": "it is empty",
-    }.get(first["type"]) or excerpt(first["msg"], 120)
+        "tuple_type": "it must be a list",
+    }.get(first["type"]) or excerpt(first["msg"].removeprefix("Value error, "), 120)
     value = first["input"]
     if isinstance(value, str | int | float | bool) or value is None:
         shown = "nothing" if value is None else repr(excerpt(str(value), 40))

@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection
 from pathlib import Path
+from typing import Any
 
 from lem.ab import run_ab
 from lem.bench.inputs import Inputs
@@ -137,10 +138,26 @@ def _is_finished(place: Path, inputs: Inputs, model: ModelSpec, known: ModelStat
         return False
     if count_answers(place, inputs) < known.answers:
         return False
+    manifest = read_manifest(place)
+    if not _is_of_recipe(manifest, inputs, known.answers):
+        return False
     # Another file of the same name is another model, and running it says so.
-    was = read_manifest(place).get("engine", {}).get("fingerprint", {}).get("file_sha256")
+    was = manifest.get("engine", {}).get("fingerprint", {}).get("file_sha256")
     path = Path(inputs.experiment(model).model)
     return not (was and path.is_file()) or file_sha256(path) == was
+
+
+def _is_of_recipe(manifest: dict[str, Any], inputs: Inputs, answers: int) -> bool:
+    """Whether a run is still what the recipe asks: `lem ab` may have been given its folder since.
+    Arms that are one prompt in a model's template are one arm, hence the count."""
+    ours = {c.name: c.kernel.sha256 if c.kernel else None for c in inputs.conditions}
+    probes = {p.id: p.cluster for p in inputs.probes}
+    arms, items = manifest.get("conditions", []), manifest.get("probes", {}).get("items", [])
+    return (
+        all(ours.get(c["name"], "") == (c.get("kernel") or {}).get("sha256") for c in arms)
+        and all(probes.get(p["id"]) == p.get("cluster", p["id"]) for p in items)
+        and len(arms) * len(items) * manifest.get("samples", 1) == answers
+    )
 
 
 def count_answers(place: Path, inputs: Inputs) -> int:

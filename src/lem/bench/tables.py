@@ -31,11 +31,11 @@ def print_check(inputs: Inputs, as_json: bool) -> None:
         click.echo(dump_json(found, indent=1))
         return
     click.echo(
-        f"{recipe.name}: the recipe is in order: {len(recipe.models)} models, "
-        f"{len(inputs.conditions)} conditions"
+        f"{recipe.name}: the recipe is in order: {_count(len(recipe.models), 'model')}, "
+        f"{_count(len(inputs.conditions), 'condition')}"
     )
     if complete:
-        click.echo(f"{len(inputs.probes)} probes, sha256 {inputs.sha256[:12]}")
+        click.echo(f"{_count(len(inputs.probes), 'probe')}, sha256 {inputs.sha256[:12]}")
     else:
         missing = ", ".join(inputs.missing_sets)
         click.echo(f"It cannot run yet: this release has no probe set {missing}.")
@@ -68,13 +68,14 @@ def print_plan(inputs: Inputs, rows: list[Row], folder: Path, as_json: bool) -> 
             excerpt(row.name, 32), f"{row.answers:,}", f"{row.there:,}", f"{left:,}", mark
         )
     console.print(table)
-    sizes = f"{len(inputs.conditions)} conditions × {len(inputs.probes)} probes"
+    conditions = _count(len(inputs.conditions), "condition")
+    sizes = f"{conditions} × {_count(len(inputs.probes), 'probe')}"
     total = sum(row.answers for row in rows)
     names = ", ".join(c.name for c in inputs.conditions)
     console.print(
         Text(
-            f"{len(rows)} models × {sizes} × {recipe.samples} = {total:,} answers at most. "
-            f"Conditions: {printable(names)}. Primary score: {recipe.scorers[0]}. "
+            f"{_count(len(rows), 'model')} × {sizes} × {recipe.samples} = {total:,} answers at "
+            f"most. Conditions: {printable(names)}. Primary score: {recipe.scorers[0]}. "
             f"Recipe: {inputs.sha256[:12]}.",
             style="dim",
         )
@@ -103,3 +104,7 @@ def print_outcome(inputs: Inputs, result: MatrixResult, report: Path | None) -> 
     lines += [f"report:  {report}"] if report else []
     for line in lines:
         console.print(Text(printable(line), style="dim"), soft_wrap=True)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}{'' if n == 1 else 's'}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ import click
 from lem.analysis import Pair, analyse
 from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option
 from lem.errors import LemError
+from lem.scoring.sources import LOG, STDIN
 from lem.study import Model, Study
 from lem.study.settings import differences
 
@@ -56,8 +58,8 @@ def command(
     for model, operand in zip(models, chosen):
         _check_condition(model, operand)
     pairs = [
-        Pair(m.name, models[0].name, c.condition, chosen[0].condition)
-        for m, c in zip(models[1:], chosen[1:])
+        _pair(model, operand, models[0], chosen[0])
+        for model, operand in zip(models[1:], chosen[1:])
     ]
     _check_apart(pairs)
     unlike = differences(study, [m for m in study.models if m in models])
@@ -88,15 +90,17 @@ class _Operand(NamedTuple):
 
 
 def _operand(text: str) -> _Operand:
-    path, colon, condition = text.rpartition(":")
-    if colon and condition and not Path(text).exists() and Path(path).exists():
-        return _Operand(path, condition)
+    for colon in re.finditer(":", "" if Path(text).exists() else text):
+        path, condition = text[: colon.start()], text[colon.end() :]
+        if path and condition and (path == STDIN or Path(path).exists()):
+            return _Operand(path, condition)
     return _Operand(text, None)
 
 
 def _only(study: Study, path: str) -> Model:
-    """The one model of an input."""
-    found = [m for m in study.models if Path(m.source) == Path(path)]
+    """The one model of an input, whichever way it was written."""
+    meant = _place(path)
+    found = [m for m in study.models if meant in (place := _place(m.source), *place.parents)]
     if len(found) != 1:
         raise LemError(
             f"{path} holds answers of {len(found)} models.",
@@ -106,6 +110,12 @@ def _only(study: Study, path: str) -> Model:
     return found[0]
 
 
+def _place(path: str) -> Path:
+    """Where answers are: the file, or the folder of a run."""
+    place = Path("stdin" if path == STDIN else path).resolve()
+    return place.parent if place.name == LOG else place
+
+
 def _check_condition(model: Model, operand: _Operand) -> None:
     if operand.condition is not None and model.arm(operand.condition) is None:
         raise LemError(
@@ -113,6 +123,33 @@ def _check_condition(model: Model, operand: _Operand) -> None:
             "Nothing was compared.",
             f"It has: {', '.join(a.name for a in model.arms)}.",
         )
+
+
+def _pair(model: Model, operand: _Operand, first: Model, against: _Operand) -> Pair:
+    """What is compared with what: the conditions named, else those of both, else the only ones."""
+    own, other = operand.condition, against.condition
+    if (
+        own is None
+        and other is None
+        and {a.name for a in model.arms} & {a.name for a in first.arms}
+    ):
+        return Pair(model.name, first.name)
+    return Pair(
+        model.name, first.name, own or _usual(model, operand), other or _usual(first, against)
+    )
+
+
+def _usual(model: Model, operand: _Operand) -> str:
+    """The condition of an operand that names none, where the other one names one or shares none."""
+    names = [a.name for a in model.arms]
+    usual = names[0] if len(names) == 1 else model.baseline
+    if usual is None:
+        raise LemError(
+            f"It cannot be told which condition of {operand.path} is meant.",
+            "Nothing was compared.",
+            f"Name one, as {operand.path}:{names[0]}. It has: {', '.join(names)}.",
+        )
+    return usual
 
 
 def _check_apart(pairs: list[Pair]) -> None:

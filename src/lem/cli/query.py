@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -122,7 +122,7 @@ def _mixed(sql: str, scorers: tuple[str, ...]) -> list[str]:
 
 
 def _sql(arguments: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
-    if not arguments:
+    if not arguments or not arguments[0].strip():
         raise LemError(
             "No SQL was given.",
             _NOTHING,
@@ -161,12 +161,26 @@ def _check_output(output: Path, inputs: tuple[str, ...], force: bool) -> None:
         return
     if not output.is_file():
         raise LemError(f"--output {output} is no file.", _NOTHING, "Name a file: result.parquet")
-    if any(Path(name).exists() and output.samefile(name) for name in inputs) or not force:
+    if not force or any(output.samefile(path) for path in _files(inputs)):
         raise LemError(
             f"--output {output} exists.",
             "It would be overwritten; nothing was written.",
             "Choose another name, or add --force to replace it (an input is never replaced).",
         )
+
+
+def _files(inputs: tuple[str, ...]) -> Iterator[Path]:
+    """The files that answers are read from, those in folders too."""
+    from lem.runs.manifest import FILE as MANIFEST
+    from lem.runs.store import FILE as LOG
+    from lem.study.inputs import MATRIX, expand
+
+    found = [Path(name) / MATRIX for name in inputs]
+    for meant in expand(inputs)[0] if inputs else ():
+        path = Path(meant.path)
+        home = path.parent if path.name == LOG else path
+        found += [path, home / LOG, home / MANIFEST, home.parent / MATRIX]
+    return (path for path in found if path.is_file())
 
 
 def _write_parquet(result: Batches, output: Path) -> None:
@@ -202,7 +216,7 @@ def _print(result: Result, as_json: bool) -> None:
 def _table(result: Result, rows: int | None) -> None:
     from lem.query.table import lines
 
-    wide = sys.stdout.isatty()
+    wide = sys.stdout is not None and sys.stdout.isatty()
     limit = rows if rows is not None else (_ROWS if wide else 0)
     width = shutil.get_terminal_size().columns if wide else None
     for line in lines(result.columns, result.rows, width, limit):

@@ -98,7 +98,8 @@ def publish(
     for name, path in zip(("page", "text", "numbers"), files):
         line = Text(printable(f"{name + ':':9}{path}"), style="dim")
         console.print(line, soft_wrap=True)
-    sys.stdout.flush()
+    if sys.stdout is not None:  # closed by whoever started us
+        sys.stdout.flush()
 
 
 def default_folder(inputs: Sequence[str]) -> Path:

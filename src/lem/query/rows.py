@@ -50,7 +50,7 @@ def _runs(material: Material) -> Iterator[Row]:
 
 
 def _manifest(manifest: Mapping[str, Any]) -> Row:
-    engine, sampling = manifest["engine"], manifest["sampling"]
+    engine, sampling = manifest["engine"], manifest.get("sampling") or {}
     probes, hardware = manifest["probes"], manifest.get("hardware") or {}
     return {
         **{name: sampling.get(name) for name in ("temperature", "top_p", "seed")},

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lem.analysis import ScorerAnalysis
+from lem.analysis import FEW, ScorerAnalysis
 from lem.report import cells
 from lem.report.cells import Cell, Column, Group, Table
 from lem.study import Study
@@ -43,7 +43,10 @@ def ranking_table(part: ScorerAnalysis, place: int) -> Table:
         f"Models in order: {ranked.condition}",
         columns,
         [Group(None, rows)],
-        ["Models that share a letter are not told apart."],
+        [
+            "Models that share a letter are not told apart.",
+            *([f"n = {ranked.n} is a first look, not a measurement."] if ranked.n < FEW else []),
+        ],
     )
 
 
@@ -76,7 +79,8 @@ def families_table(part: ScorerAnalysis) -> Table:
                     cells.between(p.prediction_low, p.prediction_high),
                 ]
             )
-    return Table("Effects pooled over models", columns, [Group(None, rows)])
+    note = "Exploratory. The models answered the same probes: the intervals count that in."
+    return Table("Effects pooled over models", columns, [Group(None, rows)], [note])
 
 
 def scales_table(part: ScorerAnalysis) -> Table:

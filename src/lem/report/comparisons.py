@@ -31,14 +31,14 @@ BETWEEN = {
 
 CODES = {
     "content": "More than its placebo",
-    "length": "Goes with length",
-    "any prompt": "Any long prompt",
+    "length": "Not told from length",
+    "any prompt": "Not told from any prompt",
     "unattributed": "Differs, cause open",
     "placebo differs": "Differs from placebo only",
     "mixed": "Contradictory",
     "not shown": "Not shown",
     "noise": "Within the noise",
-    "untestable": "Cannot be tested",
+    "untestable": "Too few to tell",
 }
 """Findings in two or three words."""
 
@@ -131,7 +131,7 @@ def _by_kind(
         if found:
             ids = [contrast_anchor(c.id) for c in found] if anchored else []
             rows = [row(c, many) for c in found]
-            groups.append(Group(f"{heading} · {_family(found)}", rows, ids))
+            groups.append(Group(f"{heading} · {_family(found, part.primary)}", rows, ids))
     return groups
 
 
@@ -142,11 +142,13 @@ def _row_title(contrast: Contrast, many: bool) -> str:
     return title_of(contrast, many)
 
 
-def _family(found: Sequence[Contrast]) -> str:
+def _family(found: Sequence[Contrast], primary: bool) -> str:
     first = found[0]
     if first.family is None:
         return "exploratory, p not adjusted"
     tests = "1 test" if first.family_size == 1 else f"{first.family_size} tests"
+    if not primary:
+        return f"exploratory, Holm over “{first.family}”, {tests}"
     return f"declared family “{first.family}”, {tests}, Holm"
 
 

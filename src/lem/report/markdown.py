@@ -45,7 +45,7 @@ def render_markdown(study: Study, analysis: Analysis) -> str:
 
 
 def _scorer(study: Study, part: ScorerAnalysis) -> list[str]:
-    heading = part.label if part.primary else f"Other score: {part.label}"
+    heading = part.label if part.primary else f"Other score (exploratory): {part.label}"
     found = [f"## {_text(heading)}", f"*{_text(part.caution)}*"]
     if part.findings:
         where = "**{}:** " if len(study.models) > 1 else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lem.analysis import Analysis
+from lem.analysis import FEW, Analysis
 from lem.study import Study
 
 
@@ -58,7 +58,8 @@ _FIXED = (
         "m-validity",
         "Score against judges and people",
         "Spearman's rank correlation of the score with what a judge or a person said of the same "
-        "answers. Answers to one probe are not independent, so the interval is rather too narrow.",
+        "answers, over all models and conditions. Answers to one probe are not independent, so the "
+        "interval is rather too narrow.",
         source="Spearman 1904; interval: Bonett & Wright 2000",
     ),
     Method(
@@ -86,8 +87,9 @@ _FIXED = (
         "m-t",
         "t interval and t test",
         "The interval of the mean difference, and the two-sided p of a true mean of 0 (before any "
-        "adjustment). Marked “wide tail” where n is below 25 · skewness² and its ends are less "
-        "sure than 95 % says.",
+        "adjustment). Marked “wide tail” where n is below 25 · skewness²: its ends, and p, are "
+        "then less sure than they say. Where all differences are one number, t says nothing and p "
+        "is 2 / 2ⁿ, the share of sign patterns so one-sided.",
         "d̄ ± t(n−1) · s / √n",
         "Student 1908; Cochran 1977, Sampling Techniques, p. 42",
     ),
@@ -123,11 +125,13 @@ _FIXED = (
     Method(
         "m-holm",
         "p adjusted for the number of tests",
-        "A family of tests is declared before the data are seen: every kernel against the baseline "
-        "on every model, and likewise every kernel against its placebo, every tuned model against "
-        "its base, and so on. Within a family p is adjusted by Holm. What has no family is "
-        "exploratory: its p is not adjusted and proves nothing.",
-        "p(i) adjusted = max over j ≤ i of (m − j + 1) · p(j)",
+        "The families of tests are fixed, whatever the data say: every kernel against the baseline "
+        "on every model of the report; likewise every kernel against its placebo, every tuned "
+        "model against its base, and so on. Within a family p is adjusted by Holm, so that each "
+        "family by itself is wrong at most once in twenty times; a report of some of the models "
+        "that were asked counts too few tests. Only the primary score's families were declared. "
+        "What has no family is exploratory: its p is not adjusted and proves nothing.",
+        "p(i) adjusted = max over j ≤ i of min(1, (m − j + 1) · p(j))",
         "Holm 1979",
     ),
     Method(
@@ -150,28 +154,33 @@ _FIXED = (
         "Longer answers often score higher whatever they say. Differences are regressed on the "
         "differences of log length; the fitted difference where the lengths are equal is the "
         "adjusted effect. Errors are HC3. It is no causal decomposition: the kernel may cause the "
-        "length. It stands beside the raw effect, never instead of it. None below n = 8. "
-        "“Extrapolated”: (nearly) all pairs differ in length one way.",
+        "length. It stands beside the raw effect, never instead of it. None below n = 8, or where "
+        "lengths do not vary enough. “Extrapolated”: (nearly) all pairs differ in length one way. "
+        "In a finding its p counts all tests of the family (Bonferroni).",
         "d = effect + slope · log(words / words of the reference) + error",
         "Dubois et al. 2024, arXiv 2404.04475 (the idea); MacKinnon & White 1985 (HC3)",
     ),
     Method(
         "m-complete",
         "Complete pairs only",
-        "The effect over units of which no answer was cut off at the token limit.",
+        "The effect over the pairs of which no answer is known to be cut off at the token limit. "
+        "These are a selection: where a kernel changes which answers are cut, they are no fair "
+        "sample of the probes.",
     ),
     Method(
         "m-worst",
         "Worst case",
-        "Where the conditions differ by more than two points in their share of missing scores: the "
-        "mean difference if every missing score were the lowest seen, or the highest.",
+        "Where the conditions differ by more than two points in 100 in their share of missing "
+        "scores: the mean difference if every missing score were the lowest seen, or the highest. "
+        "Not worked out for differences of differences.",
         "all missing scores set to the lowest seen in one condition and the highest in the other",
     ),
     Method(
         "m-detectable",
         "Detectable effect",
         "The smallest true mean difference that a comparison of this many units finds with 80 % "
-        "power, at the level of its family. “Not shown” means little where this is large.",
+        "power, at the level of its family. “Not shown” means little where this is large. None "
+        "where the differences do not vary.",
         "(t(1 − α/2) + t(0.8)) · s / √n,  α = 5 % / size of the family",
         "Bloom 1995",
     ),
@@ -179,7 +188,8 @@ _FIXED = (
         "m-needed",
         "Units needed",
         "How many units would find a true difference as large as the observed one, with 80 % power "
-        "in one test; from the noncentral t distribution.",
+        "in one test; from the noncentral t distribution. It is as uncertain as the difference it "
+        "takes for true, and an observed one that is shown tends to be too large.",
         source="Cohen 1988, chapter 2",
     ),
     Method(
@@ -187,7 +197,8 @@ _FIXED = (
         "Noise floor",
         "The baseline is asked a second time. The largest mean difference that the interval of "
         "this comparison allows is the noise floor of the model; effects no larger are set back in "
-        "grey.",
+        "grey, and nothing is concluded from them. Where that interval is wide (few units), real "
+        "effects may lie below the floor.",
         "floor = max(|low|, |high|) of the interval of baseline again − baseline",
     ),
     Method(
@@ -196,7 +207,7 @@ _FIXED = (
         "A domain has few probes, so its raw mean is uncertain. It is pulled towards the mean of "
         "all domains, the more the fewer probes it has and the less the domains differ (empirical "
         "best linear unbiased predictor, REML). p: raw t test of each domain, adjusted by "
-        "Benjamini–Hochberg; all of it is exploratory.",
+        "Benjamini–Hochberg over the domains of one comparison; all of it is exploratory.",
         "pooled = μ + τ² / (τ² + σ²/n) · (raw − μ)",
         "Searle, Casella & McCulloch 1992; Prasad & Rao 1990; Benjamini & Hochberg 1995",
     ),
@@ -204,15 +215,21 @@ _FIXED = (
         "m-pool",
         "Effects pooled over models",
         "A random-effects meta-analysis of the models' effects with their standard errors (REML, "
-        "Hartung–Knapp interval). I²: the share of their spread that is not their own errors. The "
-        "prediction interval is where the effect on one more such model would lie.",
-        "effect of a model = μ + (sd τ) + (its error)",
-        "Knapp & Hartung 2003; Higgins & Thompson 2002",
+        "Hartung–Knapp interval, never narrower than without their factor). Models tuned from "
+        "another one of the study are left out. I²: the share of their spread that is not their "
+        "own errors. The prediction interval is where the effect on one more such model would "
+        "lie. Models that answer the same probes err together: the error of μ is that of the same "
+        "weighted mean with the covariances of the models' effects over units, where it is larger; "
+        "τ and I² leave them out and are rather too small. Exploratory.",
+        "effect of a model = μ + (sd τ) + (its error);  error of μ = √(w'(τ²I + C)w)",
+        "Knapp & Hartung 2003; Röver, Knapp & Friede 2015; Higgins & Thompson 2002; Higgins, "
+        "Thompson & Spiegelhalter 2009",
     ),
     Method(
         "m-rank",
         "Ranks and groups",
-        "All pairs of models are compared by paired t tests, adjusted together by Holm. Models "
+        "Over the units that all models have. All pairs of models are compared by paired t tests, "
+        "adjusted together by Holm. Models "
         "that share a letter are not told apart. The interval of a rank is a bootstrap percentile "
         "interval, the units drawn for all models at once.",
         source="Piepho 2004 (letters); Hall & Miller 2009 (ranks)",
@@ -222,15 +239,19 @@ _FIXED = (
         "Score and size",
         "Within one family and version of at least three untuned models: each unit's baseline "
         "score is regressed on log₂ of the size; the mean of these slopes is the change for each "
-        "doubling.",
+        "doubling, over the units that all have. Its interval speaks of other probes, not of other "
+        "models: whatever else tells so few models apart is in the slope. Exploratory.",
         "slope of a unit = Σ x·y / Σ x²,  x = log₂(size) − mean",
     ),
     Method(
         "m-models",
         "Differences between models",
-        "Models are compared on the questions they share, paired like conditions. Realignment "
-        "resistance is the kernel's effect on a tuned model minus its effect on the untuned base: "
-        "the drop of a tuned model alone shows nothing.",
+        "Models are compared on the questions they share, paired like conditions; versions where "
+        "their sizes are within a factor of 1.6. Realignment "
+        "resistance is the kernel's effect on a tuned model minus its effect on the untuned base, "
+        "over the probes that all four conditions answered: the drop of a tuned model alone shows "
+        "nothing. Like every effect over the baseline it may be that of any long prompt; and where "
+        "one of the two is near the highest score there is, it has less room to move.",
         "resistance = (kernel − baseline) on the tuned model − (kernel − baseline) on its base",
     ),
     Method(
@@ -243,8 +264,9 @@ _FIXED = (
     Method(
         "m-variance",
         "Where the noise comes from",
-        "Variance of the baseline scores between units and between samples of one unit, where "
-        "there are several samples. ICC near 1: more samples would not help, more probes would.",
+        "Variance of the baseline scores between units and between the answers to one unit (its "
+        "samples and wordings), where there are several. ICC near 1: more answers to the same "
+        "units would not help, more units would.",
         "between = (MSB − MSW) / n₀;  ICC = between / (between + within)",
         "Searle, Casella & McCulloch 1992, section 3.6",
     ),
@@ -258,9 +280,12 @@ _FIXED = (
     Method(
         "m-finding",
         "What the findings say",
-        "A difference is called shown when its p, adjusted over its family, is below 5 %. An "
-        "effect of a kernel's content is claimed only against its placebo, a neutral text of the "
-        "same layout and length: against the baseline alone it could be that of any long prompt. "
+        "A difference is called shown when its p, adjusted over its family, is below 5 %, over at "
+        f"least {FEW} units. An effect of what a kernel says is claimed, on this score, only if it "
+        "is shown against the baseline, beyond the noise floor, against its placebo (a neutral "
+        "text of the same layout and length: against the baseline alone it could be that of any "
+        "long prompt), beyond the noise floor there too, and at equal length. “Not told from any "
+        "prompt” and “not told from length” say what could not be excluded, not what the cause is. "
         "“Not shown” is no proof of no effect; read the detectable effect beside it.",
     ),
 )

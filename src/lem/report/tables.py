@@ -137,7 +137,7 @@ def domain_table(study: Study, part: ScorerAnalysis, domains: Domains) -> Table:
             cells.between(g.low, g.high),
             cells.chance(domains.p.get(str(g.key))),
         ]
-        for g in domains.pooling.groups[:DOMAINS]
+        for g in sorted(domains.pooling.groups, key=lambda g: -g.pooled)[:DOMAINS]
     ]
     p = domains.pooling
     left = len(p.groups) - len(rows)

@@ -16,6 +16,11 @@ from lem.text import excerpt, number, printable
 _DETAILED = 3
 """Models up to which every arm has its line; of more, the kernels have."""
 
+_BETWEEN = ("models", "tuned", "resistance", "lineage")
+
+_SENTENCES = 4
+"""Comparisons of models up to which each is put into words, too."""
+
 _PROBLEMS = 10
 """Problems that are shown one by one; the page has all."""
 
@@ -42,9 +47,14 @@ def print_report(study: Study, analysis: Analysis, console: Console) -> None:
         _tables(console, [_kernels(primary)])
     _tables(console, [*map(_ranking, primary.rankings[:1]), *_stored(analysis.stored)])
     _tables(console, [_validity(analysis.scorers)])
+    between = [c for c in primary.contrasts if c.kind in _BETWEEN]
+    _tables(console, [_comparisons(between)])
+    for line in _alone(between):
+        _say(console, line, "dim")
     _say(console, analysis.headline, "bold")
-    for sentence in primary.across:
-        _say(console, sentence)
+    for sentence in primary.across if len(between) <= _SENTENCES else ():
+        if sentence not in analysis.headline:
+            _say(console, sentence)
     console.print()
     _say(console, " ".join(analysis.summary))
     for other in analysis.scorers[1:]:
@@ -78,10 +88,11 @@ def _model(name: str, study: Study, found: ScorerAnalysis, console: Console) -> 
 
 
 _LEGEND = (
-    "Brackets: 95 % intervals. ↑/=/↓ = probes more than 0.5 above, within, below. loops = answers "
-    "of which one run of four words in five was said before. cut = stopped at the token limit. "
-    "p = after Holm over the declared family. equal length = the difference between answers of "
-    "equal length. needed = probes for a true difference of this size, 80 % power."
+    "Brackets: 95 % intervals. ↑/=/↓ = probes more than 0.5 above, within, below. * = shown. loops "
+    "= answers of which one run of four words in five was said before. cut = stopped at the token "
+    "limit. p = after Holm over the declared family (expl.: in none). equal length = the "
+    "difference between answers of equal length. detectable = with 80 % power, all tests counted. "
+    "needed = probes for a true difference of this size, 80 % power in one test."
 )
 
 
@@ -114,7 +125,7 @@ def _arms(arms: Sequence[ArmStats], found: ScorerAnalysis) -> Table:
             excerpt(arm.arm, 14),
             str(arm.n),
             _number(arm.mean),
-            _interval(effect) + (" *" if contrast and contrast.family and contrast.shown else ""),
+            _interval(effect) + (" *" if contrast and _starred(contrast) else ""),
             f"{effect.better}/{effect.same}/{effect.worse}" if effect else "",
             "" if arm.words is None else f"{arm.words:.0f}",
             str(arm.repetitive),
@@ -122,6 +133,10 @@ def _arms(arms: Sequence[ArmStats], found: ScorerAnalysis) -> Table:
             str(arm.empty),
         )
     return table
+
+
+def _starred(contrast: Contrast) -> bool:
+    return contrast.family is not None and contrast.shown and not contrast.in_noise
 
 
 def _differences(contrasts: Sequence[Contrast]) -> Table:
@@ -144,7 +159,7 @@ def _differences(contrasts: Sequence[Contrast]) -> Table:
             _ends(e.boot_low, e.boot_high),
             number(e.median, "+"),
             _p(e.sign_p),
-            _p(c.p_adjusted if c.family else e.p),
+            _p(c.p_adjusted) if c.family else "expl.",
         )
     return table
 
@@ -225,6 +240,50 @@ def _kernels(found: ScorerAnalysis) -> Table:
             f.code,
         )
     return table
+
+
+def _comparisons(contrasts: Sequence[Contrast]) -> Table:
+    """Comparisons of models, a line each; `alone` counts the probes that one side lacks."""
+    table = _table(
+        ("models", "<"),
+        ("what", "<"),
+        ("n", ">"),
+        ("difference [95 %]", "<"),
+        ("p", ">"),
+        ("alone", ">"),
+    )
+    table.columns[0].max_width, table.columns[1].max_width = 23, 15
+    for c in contrasts:
+        e = c.effect
+        p = None if e is None else c.p_adjusted if c.family else e.p
+        table.add_row(
+            excerpt(c.model, 23),
+            excerpt(_what(c), 15),
+            str(e.n) if e else "0",
+            _interval(e),
+            _p(p),
+            str(len(c.unmatched)),
+        )
+    return table
+
+
+def _alone(contrasts: Sequence[Contrast]) -> list[str]:
+    """The probes that one side of a comparison lacks."""
+    sets = {c.unmatched: c for c in contrasts if c.unmatched}
+    said = []
+    for names, contrast in list(sets.items())[:_SENTENCES]:
+        more = f" and {len(names) - _PROBLEMS} more" if len(names) > _PROBLEMS else ""
+        told = ", ".join(excerpt(name, 30) for name in names[:_PROBLEMS])
+        said.append(f"On one side of {excerpt(contrast.model, 40)} only: {told}{more}.")
+    return [*said, ""] if said else []
+
+
+def _what(contrast: Contrast) -> str:
+    """`json`, `json effect`, `json − txt`: what of two models is compared."""
+    arm, reference = (name.rpartition(":")[2] for name in (contrast.arm, contrast.reference))
+    if contrast.kind == "resistance":
+        return f"{arm.rpartition('−')[0]} effect"
+    return arm if arm == reference else f"{arm} − {reference}"
 
 
 def _ranking(ranked: Ranked) -> Table:

@@ -34,6 +34,7 @@ def published_lines(
         heuristics: response key -> the 14 counts and lek_score.
         duration: of the run, in seconds.
 
+    A rephrasing also names its dilemma, as ``cluster``: that is what statistics count.
     With several samples a probe, the response shown is the first, and ``lek_score`` is the mean
     over all of them (the number of samples is then added as ``samples``).
     """
@@ -51,12 +52,14 @@ def published_lines(
             found = sorted(table.get((probe.id, name), []), key=lambda r: r.sample)
             if found:
                 entries[name] = _entry(found, heuristics, score[probe.id, name])
+        wording = {"cluster": probe.cluster} if probe.cluster != probe.id else {}
         lines.append(
             dump_json(
                 {
                     "type": "probe",
                     "id": probe.id,
                     "category": probe.domain,
+                    **wording,
                     "prompt": probe.prompt,
                     "conditions": entries,
                     "ts": max((r.ts for r in responses if r.probe == probe.id), default=None),

@@ -57,6 +57,10 @@ class Item(NamedTuple):
     """The dilemma that the question is a wording of, where the line says so."""
     key: str | None = None
     """Of a line of a run's log."""
+    numbered: bool = False
+    """Whether `id` is the line's number, because the line has none."""
+    samples: int | None = None
+    """Of a published answer: of how many it is the first, and the only one in the file."""
 
 
 def decode(raw: bytes) -> dict[str, Any]:
@@ -79,7 +83,7 @@ def decode(raw: bytes) -> dict[str, Any]:
     except RecursionError:
         raise BrokenLine("not usable JSON: lists or objects nested too deeply") from None
     if not isinstance(record, dict):
-        raise BrokenLine(f"{_kind(record)}, not an object{_hint(text)}")
+        raise BrokenLine(f"{kind_of(record)}, not an object{_hint(text)}")
     return record
 
 
@@ -155,11 +159,11 @@ def _published(record: Mapping[str, Any]) -> list[Item]:
         return []
     conditions = record.get("conditions")
     if not isinstance(conditions, dict):
-        raise BrokenLine(f"'conditions' is {_kind(conditions)}, not an object")
+        raise BrokenLine(f"'conditions' is {kind_of(conditions)}, not an object")
     items = []
     for name, entry in conditions.items():
         if not isinstance(entry, dict):
-            raise BrokenLine(f"condition {name!r} is {_kind(entry)}, not an object")
+            raise BrokenLine(f"condition {name!r} is {kind_of(entry)}, not an object")
         items.append(
             Item(
                 text=_text(entry, "response", f" in condition {name!r}"),
@@ -169,6 +173,7 @@ def _published(record: Mapping[str, Any]) -> list[Item]:
                 condition=name,
                 category=_scalar(record, "category", "domain"),
                 stored=_stored(entry),
+                samples=_whole(entry, "samples"),
                 cluster=_scalar(record, "cluster"),
             )
         )
@@ -188,12 +193,12 @@ def _stored(entry: Mapping[str, Any]) -> dict[str, Any] | None:
 def _messages(record: Mapping[str, Any]) -> list[Item]:
     turns = record["messages"]
     if not isinstance(turns, list):
-        raise BrokenLine(f"'messages' is {_kind(turns)}, not a list")
+        raise BrokenLine(f"'messages' is {kind_of(turns)}, not a list")
     last: dict[str, str] = {}  # role -> its latest message
     found: tuple[str, str | None] | None = None
     for number, turn in enumerate(turns, 1):
         if not isinstance(turn, dict):
-            raise BrokenLine(f"message {number} is {_kind(turn)}, not an object")
+            raise BrokenLine(f"message {number} is {kind_of(turn)}, not an object")
         role = _text(turn, "role", f" in message {number}")
         role = "system" if role == "developer" else role
         if role not in ("system", "user", "assistant"):  # what a tool said is nobody's answer
@@ -251,7 +256,7 @@ def _text(record: Mapping[str, Any], name: str, where: str = "") -> str:
         raise BrokenLine(f"field {name!r} is missing{where}")
     value = record[name]
     if not isinstance(value, str):
-        raise BrokenLine(f"field {name!r} is {_kind(value)}, not a text{where}")
+        raise BrokenLine(f"field {name!r} is {kind_of(value)}, not a text{where}")
     return value
 
 
@@ -265,7 +270,7 @@ def _id(record: Mapping[str, Any]) -> str | int | float | None:
     if isinstance(value, float) and not math.isfinite(value):
         raise BrokenLine(f"field 'id' is {value}, which no JSON can hold")
     if value is not None and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-        raise BrokenLine(f"field 'id' is {_kind(value)}, not a text or a number")
+        raise BrokenLine(f"field 'id' is {kind_of(value)}, not a text or a number")
     return value
 
 
@@ -276,7 +281,7 @@ def _scalar(record: Mapping[str, Any], *names: str) -> str | None:
         if value is None:
             continue
         if isinstance(value, bool) or not isinstance(value, str | int | float):
-            raise BrokenLine(f"field {name!r} is {_kind(value)}, not a text")
+            raise BrokenLine(f"field {name!r} is {kind_of(value)}, not a text")
         return str(value)
     return None
 
@@ -284,10 +289,11 @@ def _scalar(record: Mapping[str, Any], *names: str) -> str | None:
 def _whole(record: Mapping[str, Any], name: str) -> int | None:
     value = record.get(name)
     if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise BrokenLine(f"field {name!r} is {_kind(value)}, not a whole number")
+        raise BrokenLine(f"field {name!r} is {kind_of(value)}, not a whole number")
     return value
 
 
-def _kind(value: object) -> str:
+def kind_of(value: object) -> str:
+    """What a value of JSON is, in words."""
     names = {dict: "an object", list: "a list", str: "a text", bool: "true or false"}
     return "null" if value is None else names.get(type(value), "a number")

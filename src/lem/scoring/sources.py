@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import NoneType
 from typing import Any, BinaryIO, Literal, NamedTuple
 
 from lem.errors import LemError
 from lem.kernels import load_kernel
 from lem.runs.manifest import read_manifest
-from lem.scoring.shapes import PUBLISHED, RUN_LOG, BrokenLine, Item, parse_line
-from lem.text import sha256
+from lem.scoring.shapes import PUBLISHED, RUN_LOG, BrokenLine, Item, kind_of, parse_line
+from lem.text import excerpt, sha256
 
 MAX_LINE = 64 * 2**20
 """Bytes; a longer line is reported as broken and skipped without being held."""
@@ -31,13 +33,13 @@ _JSON_NAMES = (".jsonl", ".ndjson", ".json")
 _JSON_START = re.compile(rb"\s*(?:\{\s*[\"}]|\[\s*\{)")
 _BOM = b"\xef\xbb\xbf"
 _PACKED = {
-    b"\x1f\x8b": ("compressed (gzip)", "gzip -dc {} | lem score"),
-    b"\x28\xb5\x2f\xfd": ("compressed (zstd)", "zstd -dc {} | lem score"),
-    b"\xfd7zXZ\x00": ("compressed (xz)", "xz -dc {} | lem score"),
-    b"PK\x03\x04": ("a zip archive", "unzip -p {} | lem score"),
-    b"\xff\xfe": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {} | lem score"),
-    b"\xfe\xff": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {} | lem score"),
-    b"PAR1\x15": ("Parquet", "Write it as JSON Lines or as text first."),
+    b"\x1f\x8b": ("compressed (gzip)", "gzip -dc {}"),
+    b"\x28\xb5\x2f\xfd": ("compressed (zstd)", "zstd -dc {}"),
+    b"\xfd7zXZ\x00": ("compressed (xz)", "xz -dc {}"),
+    b"PK\x03\x04": ("a zip archive", "unzip -p {}"),
+    b"\xff\xfe": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {}"),
+    b"\xfe\xff": ("UTF-16, not UTF-8", "iconv -f UTF-16 -t UTF-8 {}"),
+    b"PAR1\x15": ("Parquet", ""),
 }
 """How files begin that hold answers in a form that is not read, and what to do with them."""
 _HEAD, _TAIL = 2**16, 2**20  # bytes looked at to tell the format, and to find the summary line
@@ -136,12 +138,15 @@ def _open(name: str) -> Source:
 
 
 def _refuse_packed(name: str, head: bytes) -> None:
-    for start, (what, fix) in _PACKED.items():
+    for start, (what, unpack) in _PACKED.items():
         if head.startswith(start):
+            command = unpack.format("FILE" if name == "stdin" else shlex.quote(name))
             raise LemError(
                 f"{name} is {what}.",
                 "It cannot be read; nothing was scored of it.",
-                fix.format("-" if name == "stdin" else name),
+                f"Unpack it and name what comes out, for example: {command} > answers.jsonl"
+                if command
+                else "Write it as JSON Lines or as text first.",
             )
 
 
@@ -162,13 +167,15 @@ def read_run(folder: Path) -> RunFacts:
     """
     manifest = read_manifest(folder)
     try:
+        _check_kinds(manifest)
         probes = {p["id"]: (p["prompt"], p["domain"]) for p in manifest["probes"]["items"]}
         model = manifest["engine"]["model"]
         arms = [c for c in manifest["conditions"] if c["role"] == "kernel" and c["kernel"]]
         found = [(arm["name"], _kernel_text(arm)) for arm in arms if not _is_built_in(arm)]
     except (KeyError, TypeError, AttributeError) as e:
+        why = f"it has no {e}" if isinstance(e, KeyError) else str(e)
         raise LemError(
-            f"{folder / 'run.json'} is no manifest of a run ({type(e).__name__}: {e}).",
+            f"{folder / 'run.json'} is no manifest of a run ({why}).",
             "The questions of its answers are not known; nothing was scored.",
             f"Move it away to score {LOG} without questions.",
         ) from None
@@ -179,6 +186,33 @@ def read_run(folder: Path) -> RunFacts:
         if text is None
     ]
     return RunFacts(model, probes, tuple(t for _, t in found if t is not None), tuple(notes))
+
+
+def _check_kinds(manifest: Any) -> None:
+    """Raise a TypeError where a manifest holds something of another kind than runs write; parts
+    that runs did not always write may be missing."""
+
+    def check(value: Any, kind: type | tuple[type, ...], where: str) -> Any:
+        if not isinstance(value, kind):
+            raise TypeError(f"{where} is {kind_of(value)}")
+        return value
+
+    check(manifest, dict, "it")
+    check(check(manifest["engine"], dict, "engine")["model"], str, "engine.model")
+    check(manifest["engine"].get("fingerprint", {}), dict, "engine.fingerprint")
+    check(manifest.get("sampling", {}), dict, "sampling")
+    check(manifest.get("samples", 1), int, "samples")
+    for arm in check(manifest["conditions"], list, "conditions"):
+        check(check(arm, dict, "a condition")["name"], str, "the name of a condition")
+        if arm["role"] not in ("baseline", "kernel", "control", "replicate"):
+            raise TypeError(f"a condition has the role {excerpt(str(arm['role']))}")
+        if check(arm.get("kernel"), (dict, NoneType), "a kernel"):
+            check(arm["kernel"]["sha256"], str, "the sha256 of a kernel")
+    for probe in check(check(manifest["probes"], dict, "probes")["items"], list, "probes.items"):
+        for field in ("id", "domain", "prompt"):
+            check(check(probe, dict, "a probe")[field], str, f"the {field} of a probe")
+    for key in check(manifest.get("superseded", []), list, "superseded"):
+        check(key, str, "a superseded key")
 
 
 def _is_built_in(arm: dict[str, Any]) -> bool:
@@ -298,6 +332,7 @@ def _place(
         prompt, category = run.probes[str(item.id)]
     return item._replace(
         id=item.id if item.id is not None else f"{Path(source.name).name}:{number}",
+        numbered=item.id is None,
         prompt=prompt,
         category=category,
         model=item.model if item.model is not None else model,

@@ -91,6 +91,6 @@ def _one_sided(m: Moments, above: float) -> float | None:
     """p of a mean that lies so far on the right side."""
     if m.error is None:
         return None
-    if m.error == 0:
-        return float(above <= 0)
+    if m.error == 0:  # as `paired.t_test`: every sign the same
+        return 2.0**-m.n if above > 0 else 1.0
     return float(special.stdtr(m.n - 1, -above / m.error))

@@ -68,8 +68,8 @@ class PairedEffect:
     """Two-sided t interval of the mean at ``level``."""
     level: float
     p: float | None
-    """Two-sided paired t test; None below n = 2. Where all differences are the same number, the
-    limit of vanishing noise: 1 if that number is 0, else 0."""
+    """Two-sided paired t test; None below n = 2. Where all differences are the same number t says
+    nothing: 1 if that number is 0, else 2 / 2ⁿ, the share of sign patterns so one-sided."""
     d_z: float | None
     """Standardised effect mean / sd (Cohen's d for paired data); None where sd is 0 and mean is
     not."""
@@ -193,9 +193,14 @@ def t_interval(m: Moments, level: float) -> tuple[float | None, float | None]:
 
 
 def t_test(m: Moments) -> float | None:
-    """Two-sided p of a mean of 0; None below n = 2; without any spread 1 at 0 and else 0."""
+    """Two-sided p of a mean of 0; None below n = 2.
+
+    Without any spread t is 0/0 or ±∞: scores are whole points often enough that two equal
+    differences prove nothing. p is then that of the exact test by change of signs (Fisher 1935):
+    1 at 0, else 2 / 2ⁿ.
+    """
     if m.sd is None:
         return None
     if m.ratio is None:
-        return float(m.mean == 0)
+        return 2.0 ** (1 - m.n) if m.mean else 1.0
     return 2 * float(special.stdtr(m.n - 1, -abs(m.ratio) * m.n**0.5))

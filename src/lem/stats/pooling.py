@@ -66,7 +66,7 @@ class EstimatePooling:
     """Hartung-Knapp interval of mu; the normal interval of the one estimate where k = 1."""
     level: float
     error: float
-    """Standard error of mu, Hartung & Knapp's factor included."""
+    """Standard error of mu, Hartung & Knapp's factor and the covariances included."""
     tau: float
     i2: float
     """I²: share of the estimates' variance that is not their errors', 0 to 1."""
@@ -119,7 +119,11 @@ def pool_groups(
 
 
 def pool_estimates(
-    estimates: Sequence[float] | Floats, errors: Sequence[float] | Floats, *, level: float = 0.95
+    estimates: Sequence[float] | Floats,
+    errors: Sequence[float] | Floats,
+    *,
+    level: float = 0.95,
+    covariance: Floats | None = None,
 ) -> EstimatePooling:
     """Pool estimates whose standard errors are known: a random-effects meta-analysis.
 
@@ -127,6 +131,10 @@ def pool_estimates(
         estimates: one a group, for example the effect in each model family.
         errors: their standard errors, above 0.
         level: of all intervals.
+        covariance: of the estimates' errors, where these go together (models that answered the
+            same probes); the diagonal is not looked at. mu, tau and I² are as without it. The
+            error of mu is that of the same weighted mean, w'(tau²·I + covariance)w, where this is
+            larger.
 
     Raises:
         ValueError: no estimates, one that is not finite, or errors that are not above 0.
@@ -147,6 +155,11 @@ def pool_estimates(
     weights = 1 / (tau2 + variances)
     factor = float(weights @ (y - fit.mu) ** 2) / (k - 1)
     error = fit.error * math.sqrt(max(1.0, factor))
+    if covariance is not None:
+        share = weights / weights.sum()
+        whole = np.array(covariance, dtype=np.float64)
+        np.fill_diagonal(whole, tau2 + variances)
+        error = max(error, math.sqrt(max(0.0, float(share @ whole @ share))))
     low, high = _interval(fit.mu, error, k - 1, level)
     ahead = _interval(fit.mu, math.sqrt(tau2 + error**2), k - 1, level)
     exact = np.sort(1 / variances)

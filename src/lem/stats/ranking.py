@@ -118,7 +118,8 @@ def _t_tests(apart: Floats) -> Sequence[float | None]:
     noise = 1e-12 * np.abs(filled).max(axis=0, initial=0.0)  # rounding only: no spread
     still = error <= noise
     t = np.abs(mean) / np.where(still, 1.0, error)
-    p = np.where(still, np.abs(mean) <= noise, 2 * special.stdtr(many - 1, -t))
+    unmoved = np.where(np.abs(mean) <= noise, 1.0, 2.0 ** (1 - many))
+    p = np.where(still, unmoved, 2 * special.stdtr(many - 1, -t))
     return [float(value) if count > 1 else None for value, count in zip(p, n)]
 
 

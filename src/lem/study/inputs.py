@@ -26,6 +26,9 @@ _ASIDE = re.compile(r"\.old-\d+$")  # how `lem ab --fresh` keeps an earlier run
 
 _CONTROLS = ("baseline-empty", "one-line")
 
+UNNAMED = "answers"
+"""The condition of answers whose lines name none."""
+
 
 class Input(NamedTuple):
     """A run folder or a file of answers."""
@@ -138,11 +141,16 @@ def arms_of_manifest(manifest: Mapping[str, Any]) -> tuple[Arm, ...]:
     )
 
 
-def arms_of_names(names: Iterable[str]) -> tuple[Arm, ...]:
+def arms_of_names(names: Iterable[str], lone: bool = True) -> tuple[Arm, ...]:
     """The arms of a file that only names them. Names of the standard conditions have their
-    meaning; any other name is taken for a kernel, and a lone condition for the baseline."""
+    meaning; any other name is taken for a kernel, and a lone condition for the baseline.
+
+    Args:
+        lone: False where the study has a baseline by name: a lone condition is then what its name
+            says, and the baseline only if it has none.
+    """
     ordered = list(dict.fromkeys(names))
-    if len(ordered) == 1:
+    if len(ordered) == 1 and (lone or ordered[0] == UNNAMED):
         return (Arm(ordered[0], "baseline"),)
     arms = []
     for name in ordered:

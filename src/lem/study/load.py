@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lem.conditions import BASELINE
 from lem.errors import LemError
 from lem.kernels import BUILT_IN, load_kernel
 from lem.scoring.shapes import Item
@@ -26,6 +28,7 @@ TEXT_BUDGET = 200_000_000
 """Characters of answers that are kept; of larger inputs only the measures are."""
 
 _PARALLEL_FROM = 4_000_000  # bytes of input from which a second process pays for its start
+_NO_DOMAIN = "(none)"
 _HEURISTICS = {"v1": 8, "v2": 14}  # signals in a stored score of each generation
 
 Progress = Callable[[int, int | None], None]
@@ -100,10 +103,19 @@ class _Source:
         self.probes = {item["id"]: item for item in items}
         self.conditions = {c["name"] for c in manifest.get("conditions", [])}
         self.superseded = set(manifest.get("superseded", []))
+        self.samples = manifest.get("samples", 1)
         self.left_out = 0
+        self.unseen = 0
+        """Answers that a published file had and does not show."""
         self.stored = False
         self.models: dict[str, list[str]] = {}
         """Model as the input calls it -> its conditions in order of first sight."""
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether a condition of it is the baseline by its name."""
+        seen = (arm for arms in self.models.values() for arm in arms)
+        return BASELINE in (*self.conditions, *seen)
 
 
 class _Builder:
@@ -114,6 +126,10 @@ class _Builder:
         self.headlines = [describe(name).headline for name in scorers]
         self.problems: list[Problem] = []
         self.probes: dict[str, ProbeText] = {}
+        self.asked: dict[str, str] = {}
+        """Question -> the id it was first seen under."""
+        self.asked_again: Counter[tuple[str, str, str, str]] = Counter()
+        """(input, model, condition, probe) -> answers without an id."""
         self.sources: dict[str, _Source] = {}
         self.answers: dict[tuple[str, str, str, str, int], Answer] = {}
         """(input, model, condition, probe, sample) -> answer."""
@@ -134,6 +150,7 @@ class _Builder:
             item.key not in known.superseded
             and item.id in known.probes
             and item.condition in known.conditions
+            and (item.sample or 0) < known.samples
         )
         known.left_out += not keep
         return keep
@@ -146,14 +163,19 @@ class _Builder:
         """
         known = self.sources[item.file]
         model = printable(item.model or Path(item.file).stem)
-        condition = printable(item.condition or "answers")
+        condition = printable(item.condition or told.UNNAMED)
         arms = known.models.setdefault(model, [])
         if condition not in arms:
             arms.append(condition)
         probe = self._probe(known, item)
         answer = self._answer(model, condition, probe, item, scored)
         known.stored = known.stored or answer.stored is not None
+        known.unseen += max(0, (item.samples or 1) - 1)
         place = (item.file, model, condition, probe, answer.sample)
+        if item.numbered and item.sample is None:  # a question asked again is another sample
+            answer = answer._replace(sample=self.asked_again[place[:4]])
+            self.asked_again[place[:4]] += 1
+            place = (*place[:4], answer.sample)
         if place in self.answers:
             self._second(known, place, item, answer)
             return
@@ -199,28 +221,54 @@ class _Builder:
 
     def _probe(self, known: _Source, item: Item) -> str:
         """The study's id of the question."""
-        name = printable(str(item.id))
-        facts = known.probes.get(str(item.id), {})
-        cluster = printable(str(item.cluster or facts.get("cluster") or name))
-        domain = printable(item.category or "(none)")
-        probe = ProbeText(name, domain, cluster, item.prompt)
-        first = self.probes.setdefault(name, probe)
-        if first.prompt == item.prompt:
-            return name
-        if first.prompt is None or item.prompt is None:
-            if first.prompt is None:
-                self.probes[name] = probe
-            return name
-        other = f"{name}~{sha256(item.prompt)[:6]}"
-        if other not in self.probes:
-            self.probes[other] = ProbeText(other, domain, cluster, item.prompt)
-            self.problem(
-                "other text",
-                f"{item.file}: {name}",
-                f"another question goes by the id {name} elsewhere; here it is called {other}, "
-                "and the two are not compared",
+        own, prompt = str(item.id), item.prompt
+        name = printable(own)
+        if item.numbered and prompt is not None:
+            name = self.asked.get(prompt, name)
+        cluster = item.cluster or known.probes.get(own, {}).get("cluster")
+        # a cluster that is the id says nothing: every question is a wording of itself
+        cluster = None if cluster in (None, own) else printable(str(cluster))
+        domain = printable(item.category or _NO_DOMAIN)
+        first = self.probes.setdefault(name, ProbeText(name, domain, cluster or name, prompt))
+        if None not in (first.prompt, prompt) and first.prompt != prompt:
+            other = f"{name}~{sha256(str(prompt))[:6]}"
+            if other not in self.probes:
+                self.probes[other] = ProbeText(other, domain, cluster or other, prompt)
+                self.problem(
+                    "other text",
+                    f"{item.file}: {name}",
+                    f"another question goes by the id {name} elsewhere; here it is called {other}, "
+                    "and the two are not compared",
+                )
+            name, first = other, self.probes[other]
+        if prompt is not None:
+            self.asked.setdefault(prompt, name)
+        self._complete(first, domain, cluster, prompt, item.file)
+        return name
+
+    def _complete(
+        self, first: ProbeText, domain: str, cluster: str | None, prompt: str | None, file: str
+    ) -> None:
+        """Add what another line says of a known question and the lines before it did not.
+
+        Raises:
+            LemError: it is said to be a wording of two dilemmas.
+        """
+        if first.prompt is None and prompt is not None:
+            self.probes[first.id] = first = first._replace(prompt=prompt)
+        if first.domain == _NO_DOMAIN != domain:
+            self.probes[first.id] = first = first._replace(domain=domain)
+        if cluster is None or cluster == first.cluster:
+            return
+        if first.cluster != first.id:
+            raise LemError(
+                f"{printable(file)}: {first.id} is said to be a wording of the dilemma {cluster}, "
+                f"and elsewhere of {first.cluster}.",
+                "Dilemmas are what is counted, so nothing was reported.",
+                "Give it the same cluster everywhere; of a run, correct its probe file and run "
+                "the same command again (no answer is made twice).",
             )
-        return other
+        self.probes[first.id] = first._replace(cluster=cluster)
 
     def _answer(self, model: str, condition: str, probe: str, item: Item, scored: Scored) -> Answer:
         text = scored.text
@@ -270,17 +318,24 @@ class _Builder:
         """
         models: list[Model] = []
         renamed: dict[tuple[str, str], str] = {}
+        lone = not any(known.has_baseline for known in self.sources.values())
         for source, meant in sources:
             known = self.sources.get(source.name)
             if known is None or not known.models:
-                raise self._nothing(source)
+                raise self._nothing(source, known)
             if known.left_out:
                 text = f"{known.left_out} answers to earlier settings of this run"
+                self.problem("left out", source.name, text)
+            if known.unseen:
+                text = (
+                    f"{known.unseen} answers are not in the file, which holds one sample a prompt: "
+                    "only that one counts here; its stored scores are means of all samples"
+                )
                 self.problem("left out", source.name, text)
             for model, arms in known.models.items():
                 name = _unused(meant.name or model, source, models)
                 renamed[source.name, model] = name
-                models.append(_model(name, known, arms, meant.group))
+                models.append(_model(name, known, arms, meant.group, lone))
         self.probes = self._in_order([source for source, _ in sources])
         return Study(
             models=tuple(models),
@@ -322,9 +377,11 @@ class _Builder:
         )
         return answers
 
-    def _nothing(self, source: Source) -> LemError:
+    def _nothing(self, source: Source, known: _Source | None) -> LemError:
         broken = [p for p in self.problems if p.place.startswith(source.name)]
         because = f" {broken[0].place}: {broken[0].text}." if broken else ""
+        if known is not None and known.left_out:
+            because += f" {known.left_out} of its log are to earlier settings of the run."
         return LemError(
             f"There are no answers in {source.name}.{because}",
             "There is nothing to report on.",
@@ -333,14 +390,14 @@ class _Builder:
         )
 
 
-def _model(name: str, known: _Source, conditions: Sequence[str], group: Group) -> Model:
+def _model(name: str, known: _Source, conditions: Sequence[str], group: Group, lone: bool) -> Model:
     manifest: dict[str, Any] | None = known.manifest
     path = known.source.path
     return Model(
         name=name,
         source=str(path.parent if manifest and path else known.source.name),
         form="run" if manifest else "published" if known.stored else "lines",
-        arms=told.arms_of_manifest(manifest) if manifest else told.arms_of_names(conditions),
+        arms=told.arms_of_manifest(manifest) if manifest else told.arms_of_names(conditions, lone),
         settings=told.settings_of_manifest(manifest)
         if manifest
         else told.settings_of_file(known.source),
