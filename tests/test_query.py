@@ -337,8 +337,8 @@ def test_runs_of_older_versions(tmp_path, runs):
     for field in ("sampling", "superseded", "samples", "hardware", "template"):
         manifest.pop(field)
     path.write_text(json.dumps(manifest))
-    ((temperature, samples),) = sql("SELECT temperature, samples FROM runs", tmp_path / "one").rows
-    assert (temperature, samples) == (None, 1)
+    (run,) = sql("SELECT temperature, samples FROM runs", tmp_path / "one")
+    assert run == {"temperature": None, "samples": 1}
 
 
 @pytest.mark.parametrize("verb", [["query", "FROM runs"], ["report"]])

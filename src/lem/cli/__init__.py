@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -104,5 +105,6 @@ def _complain(text: str) -> None:
 
     if sys.stderr is None:  # closed by whoever started us
         return
-    colour: dict[str, Any] = {"fg": "red"} if sys.stderr.isatty() else {}
+    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    colour: dict[str, Any] = {"fg": "red"} if sys.stderr.isatty() and not plain else {}
     click.echo(click.style("error: ", **colour) + printable(text), err=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 
 _NOTHING = "Nothing was shown or written."
 _ROWS = 50
+_DOC_COLUMN = 32  # of the listing: where the meaning of a column begins
 _MOST_NOTES = 5  # shown; the others are counted
 
 
@@ -224,7 +227,8 @@ def _table(result: Result, rows: int | None) -> None:
 
 
 def _schema(inputs: tuple[str, ...], scorers: tuple[str, ...], quiet: bool) -> None:
-    click.echo(listing())
+    for line in listing().splitlines():
+        click.echo(_wrapped(line))
     if not inputs:
         return
     from lem.query.material import Material
@@ -247,6 +251,16 @@ def _schema(inputs: tuple[str, ...], scorers: tuple[str, ...], quiet: bool) -> N
         tell(material.notes)
 
 
+def _wrapped(line: str) -> str:
+    """A line of the listing, on a terminal as wide as that is."""
+    width = shutil.get_terminal_size().columns
+    if sys.stdout is None or not sys.stdout.isatty() or len(line) <= width:
+        return line
+    indent = _DOC_COLUMN if line.startswith(" ") and width >= 2 * _DOC_COLUMN else 4
+    rest = textwrap.wrap(line[indent:], width - indent)
+    return line[:indent] + f"\n{' ' * indent}".join(rest)
+
+
 def tell(notes: list[str]) -> None:
     """Show what must be known of the inputs, on standard error."""
     from lem.text import excerpt
@@ -258,8 +272,9 @@ def tell(notes: list[str]) -> None:
 
 
 def progress() -> Callable[[int, int | None], None] | None:
-    """Shows on a terminal how far reading and scoring have come; nothing elsewhere."""
-    if sys.stderr is None or not sys.stderr.isatty():
+    """Shows on a terminal how far reading and scoring have come; nothing elsewhere, and nothing on
+    one that cannot wipe a line."""
+    if sys.stderr is None or not sys.stderr.isatty() or os.environ.get("TERM") == "dumb":
         return None
     shown = -1
 

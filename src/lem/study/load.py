@@ -18,7 +18,8 @@ from lem.scoring.sources import Broken, Meter, Source, open_inputs, read_source
 from lem.scoring.summary import REPETITIVE
 from lem.scoring.work import Job, Scored, describe, score_all
 from lem.study import inputs as told
-from lem.study.records import Answer, Group, Model, ProbeText, Problem, Stored, Study
+from lem.study.questions import Questions
+from lem.study.records import Answer, Group, Model, Problem, Stored, Study
 from lem.text import printable, sha256
 
 SCORERS = ("v2", "reasoning")
@@ -28,7 +29,6 @@ TEXT_BUDGET = 200_000_000
 """Characters of answers that are kept; of larger inputs only the measures are."""
 
 _PARALLEL_FROM = 4_000_000  # bytes of input from which a second process pays for its start
-_NO_DOMAIN = "(none)"
 _HEURISTICS = {"v1": 8, "v2": 14}  # signals in a stored score of each generation
 
 Progress = Callable[[int, int | None], None]
@@ -125,9 +125,7 @@ class _Builder:
         self.scorers, self.texts = scorers, keep_texts
         self.headlines = [describe(name).headline for name in scorers]
         self.problems: list[Problem] = []
-        self.probes: dict[str, ProbeText] = {}
-        self.asked: dict[str, str] = {}
-        """Question -> the id it was first seen under."""
+        self.questions = Questions(self.problem)
         self.asked_again: Counter[tuple[str, str, str, str]] = Counter()
         """(input, model, condition, probe) -> answers without an id."""
         self.sources: dict[str, _Source] = {}
@@ -167,7 +165,8 @@ class _Builder:
         arms = known.models.setdefault(model, [])
         if condition not in arms:
             arms.append(condition)
-        probe = self._probe(known, item)
+        told_cluster = known.probes.get(str(item.id), {}).get("cluster")
+        probe = self.questions.place(item, told_cluster)
         answer = self._answer(model, condition, probe, item, scored)
         known.stored = known.stored or answer.stored is not None
         known.unseen += max(0, (item.samples or 1) - 1)
@@ -218,57 +217,6 @@ class _Builder:
             "It cannot be told which one counts; nothing was reported.",
             'Remove one of the two, or number them with a field "sample".',
         )
-
-    def _probe(self, known: _Source, item: Item) -> str:
-        """The study's id of the question."""
-        own, prompt = str(item.id), item.prompt
-        name = printable(own)
-        if item.numbered and prompt is not None:
-            name = self.asked.get(prompt, name)
-        cluster = item.cluster or known.probes.get(own, {}).get("cluster")
-        # a cluster that is the id says nothing: every question is a wording of itself
-        cluster = None if cluster in (None, own) else printable(str(cluster))
-        domain = printable(item.category or _NO_DOMAIN)
-        first = self.probes.setdefault(name, ProbeText(name, domain, cluster or name, prompt))
-        if None not in (first.prompt, prompt) and first.prompt != prompt:
-            other = f"{name}~{sha256(str(prompt))[:6]}"
-            if other not in self.probes:
-                self.probes[other] = ProbeText(other, domain, cluster or other, prompt)
-                self.problem(
-                    "other text",
-                    f"{item.file}: {name}",
-                    f"another question goes by the id {name} elsewhere; here it is called {other}, "
-                    "and the two are not compared",
-                )
-            name, first = other, self.probes[other]
-        if prompt is not None:
-            self.asked.setdefault(prompt, name)
-        self._complete(first, domain, cluster, prompt, item.file)
-        return name
-
-    def _complete(
-        self, first: ProbeText, domain: str, cluster: str | None, prompt: str | None, file: str
-    ) -> None:
-        """Add what another line says of a known question and the lines before it did not.
-
-        Raises:
-            LemError: it is said to be a wording of two dilemmas.
-        """
-        if first.prompt is None and prompt is not None:
-            self.probes[first.id] = first = first._replace(prompt=prompt)
-        if first.domain == _NO_DOMAIN != domain:
-            self.probes[first.id] = first = first._replace(domain=domain)
-        if cluster is None or cluster == first.cluster:
-            return
-        if first.cluster != first.id:
-            raise LemError(
-                f"{printable(file)}: {first.id} is said to be a wording of the dilemma {cluster}, "
-                f"and elsewhere of {first.cluster}.",
-                "Dilemmas are what is counted, so nothing was reported.",
-                "Give it the same cluster everywhere; of a run, correct its probe file and run "
-                "the same command again (no answer is made twice).",
-            )
-        self.probes[first.id] = first._replace(cluster=cluster)
 
     def _answer(self, model: str, condition: str, probe: str, item: Item, scored: Scored) -> Answer:
         text = scored.text
@@ -336,10 +284,10 @@ class _Builder:
                 name = _unused(meant.name or model, source, models)
                 renamed[source.name, model] = name
                 models.append(_model(name, known, arms, meant.group, lone))
-        self.probes = self._in_order([source for source, _ in sources])
+        self.questions.order(name for s, _ in sources for name in self.sources[s.name].probes)
         return Study(
             models=tuple(models),
-            probes=self.probes,
+            probes=self.questions.probes,
             answers=tuple(self._sorted(models, renamed)),
             scorers=tuple(describe(name) for name in self.scorers),
             problems=tuple(self.problems),
@@ -349,20 +297,13 @@ class _Builder:
             },
         )
 
-    def _in_order(self, sources: Sequence[Source]) -> dict[str, ProbeText]:
-        """The probes in the order of the sets they were asked from, as far as runs say it; answers
-        stand in a log as they were finished."""
-        known = [name for source in sources for name in self.sources[source.name].probes]
-        names = dict.fromkeys([*map(printable, known), *self.probes])
-        return {name: self.probes[name] for name in names if name in self.probes}
-
     def _sorted(
         self, models: Sequence[Model], renamed: Mapping[tuple[str, str], str]
     ) -> list[Answer]:
         rank = {
             m.name: (i, {a.name: j for j, a in enumerate(m.arms)}) for i, m in enumerate(models)
         }
-        probe_rank = {name: i for i, name in enumerate(self.probes)}
+        probe_rank = {name: i for i, name in enumerate(self.questions.probes)}
         answers = [
             answer._replace(model=renamed[place[0], place[1]])
             for place, answer in self.answers.items()
