@@ -27,7 +27,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lem.analysis import analyse
-from lem.report.html import write_html
+from lem.report.html import build_html
 from lem.study import Group, load_study
 
 DATA = Path(__file__).parent / "data"
@@ -61,7 +61,7 @@ def main() -> None:
         loaded = time.perf_counter()
         analysis = analyse(study)
         analysed = time.perf_counter()
-        write_html(page, study, analysis)
+        page.write_text(build_html(study, analysis), encoding="utf-8")
         done = time.perf_counter()
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
         print(f"load and score {loaded - began:.1f} s")

@@ -1,5 +1,6 @@
 """The command line as users meet it."""
 
+import io
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import time
 import pytest
 
 from conftest import REPOSITORY, lem
+from lem.cli import main
 
 
 def ab(cwd, *more, **options):
@@ -144,3 +146,19 @@ def test_readme_commands_exist():
     for target in ("demo", "test"):
         assert f"make {target} " in readme and f"\n{target}:" in makefile
     assert "make test" in (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("setting", "coloured"),
+    [({"TERM": "xterm"}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+def test_errors_are_coloured_only_where_that_is_wanted(monkeypatch, setting, coloured):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit):
+        main(["report", "no such file"])
+    assert ("\x1b[31m" in terminal.getvalue()) is coloured

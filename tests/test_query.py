@@ -491,5 +491,20 @@ def test_interrupts_and_memory_are_told(tmp_path, monkeypatch):
         sql("SELECT len(list(range)) FROM range(20000000), runs", file)
 
 
-def test_progress_is_for_terminals_only():
+def test_progress_is_for_terminals_only(monkeypatch):
     assert query_cli.progress() is None
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr("sys.stderr", terminal)
+    for kind, shown in (("xterm", True), ("dumb", False)):
+        monkeypatch.setenv("TERM", kind)
+        assert (query_cli.progress() is not None) is shown
+
+
+def test_the_listing_fits_a_terminal(monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    for width in (40, 80):
+        monkeypatch.setattr(query_cli.shutil, "get_terminal_size", lambda w=width: (w, 24))
+        made = [query_cli._wrapped(line) for line in listing().splitlines()]
+        assert all(len(line) <= width for text in made for line in text.splitlines())
+        assert " ".join("\n".join(made).split()) == " ".join(listing().split())

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from lem.analysis import analyse
-from lem.report.html import write_html
+from lem.report.html import build_html
 from lem.study import load_study
 from report_fixtures import published
 
@@ -75,7 +75,8 @@ def page(tmp_path_factory) -> str:
             )
         )  # fmt: skip
     study = load_study(files)
-    write_html(folder / "page.html", study, analyse(study, title=f"Title {PWN[0]}"))
+    page = build_html(study, analyse(study, title=f"Title {PWN[0]}"))
+    (folder / "page.html").write_text(page, encoding="utf-8")
     return (folder / "page.html").as_uri()
 
 

@@ -16,7 +16,7 @@ import pytest
 from lem.analysis import analyse
 from lem.report import answers, html, packing
 from lem.report.answers import explorer
-from lem.report.html import build_html, write_html
+from lem.report.html import build_html
 from lem.report.markdown import render_markdown
 from lem.study import load_study
 from report_fixtures import published, several, small, wide
@@ -181,12 +181,9 @@ def test_many_findings_are_a_table_and_models_are_compared(many):
 
 def test_the_same_analysis_gives_the_same_bytes(tmp_path, one):
     study, analysis, text = one
-    write_html(tmp_path / "page.html", study, analysis)
-    assert (tmp_path / "page.html").read_bytes() == text.encode()
+    assert build_html(study, analysis) == text
     again = load_study([published(tmp_path / "one.jsonl")])
-    page = build_html(again, analyse(again))
-    # only the folder that the file lies in differs
-    assert page.replace(str(tmp_path), "") == re.sub(r"/[^<>\" ]*(?=/one\.jsonl)", "", text)
+    assert build_html(again, analyse(again)) == text  # though the file lies elsewhere
 
 
 def test_nothing_is_loaded_and_the_policy_names_what_is_run(one):

@@ -306,7 +306,7 @@ def warnings(study: Study) -> list[str]:
         "duplicate": "{n} {answers} stood in a file twice and {count} once",
         "other text": "{n} probe {ids} mean different questions in different inputs",
         "stored score": "{n} stored {scores} {are} not what the text gives",
-        "left out": "answers to earlier settings, or earlier runs, were left out of {n} {inputs}",
+        "left out": "some answers were left out of {n} {inputs}",
         "named twice": "{n} {inputs} {were} named twice and {count} once",
         "texts left out": "the answers' texts were too long to keep",
     }

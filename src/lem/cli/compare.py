@@ -9,7 +9,7 @@ from typing import NamedTuple
 import click
 
 from lem.analysis import Pair, analyse
-from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option
+from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option, target
 from lem.errors import LemError
 from lem.scoring.sources import LOG, STDIN
 from lem.study import Model, Study
@@ -53,6 +53,7 @@ def command(
             "Name two runs, or two conditions of one: lem compare RUN:json RUN:txt",
         )
     paths = list(dict.fromkeys(c.path for c in chosen))
+    folder = target(paths, output, as_json)
     study = read(tuple(paths), scorers, keep_texts=not as_json and answers)
     models = [_only(study, c.path) for c in chosen]
     for model, operand in zip(models, chosen):
@@ -81,7 +82,7 @@ def command(
             "Nothing can be compared.",
             "Compare runs over the same probe set; lem report shows each by itself.",
         )
-    publish(paths, study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)
+    publish(folder, study, analysis, answers=answers, as_json=as_json, quiet=quiet)
 
 
 class _Operand(NamedTuple):

@@ -253,12 +253,17 @@ def _schema(inputs: tuple[str, ...], scorers: tuple[str, ...], quiet: bool) -> N
 
 def _wrapped(line: str) -> str:
     """A line of the listing, on a terminal as wide as that is."""
-    width = shutil.get_terminal_size().columns
+    width = shutil.get_terminal_size()[0]
     if sys.stdout is None or not sys.stdout.isatty() or len(line) <= width:
         return line
-    indent = _DOC_COLUMN if line.startswith(" ") and width >= 2 * _DOC_COLUMN else 4
-    rest = textwrap.wrap(line[indent:], width - indent)
-    return line[:indent] + f"\n{' ' * indent}".join(rest)
+    wrap = textwrap.TextWrapper(width, break_on_hyphens=False)
+    if line.startswith(" ") and width >= 2 * _DOC_COLUMN:
+        wrap.initial_indent, line = line[:_DOC_COLUMN], line[_DOC_COLUMN:]
+        wrap.subsequent_indent = " " * _DOC_COLUMN
+    else:  # no room for columns
+        wrap.initial_indent = "  " if line.startswith(" ") else ""
+        wrap.subsequent_indent, line = "    ", " ".join(line.split())
+    return wrap.fill(line)
 
 
 def tell(notes: list[str]) -> None:

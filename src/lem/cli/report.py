@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from lem.analysis import analyse
-from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option
+from lem.cli.reporting import answers_option, output_option, publish, read, scorer_option, target
 from lem.study.ratings import label_ratings
 from lem.study.settings import differences
 
@@ -51,9 +51,10 @@ def command(
     --scorer is the primary one. Written: report.html (one file that opens offline), report.md and
     effects.json.
     """
+    folder = target(inputs, output, as_json)
     study = read(inputs, scorers, keep_texts=True)
     unlike = [d.text for d in differences(study, study.models) if d.serious]
     warnings = [f"The inputs are not alike: {text}." for text in unlike]
     people = label_ratings(study, labels)
     analysis = analyse(study, title=title, warnings=warnings, labels=people)
-    publish(inputs, study, analysis, output, answers=answers, as_json=as_json, quiet=quiet)
+    publish(folder, study, analysis, answers=answers, as_json=as_json, quiet=quiet)

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColu
 from rich.text import Text
 
 from lem.analysis import Analysis
+from lem.report.files import check_folder, write_report
 from lem.report.terminal import print_report
 from lem.study import SCORERS, Study, load_study
 from lem.text import dump_json, printable
@@ -73,11 +74,22 @@ def read(inputs: tuple[str, ...], scorers: tuple[str, ...], *, keep_texts: bool)
         )
 
 
+def target(inputs: Sequence[str], output: Path | None, as_json: bool) -> Path:
+    """The folder of the report, checked before any work is done.
+
+    Raises:
+        LemError: it holds something else.
+    """
+    folder = output or default_folder(inputs)
+    if not as_json:
+        check_folder(folder)
+    return folder
+
+
 def publish(
-    inputs: Sequence[str],
+    folder: Path,
     study: Study,
     analysis: Analysis,
-    output: Path | None,
     *,
     answers: bool,
     as_json: bool,
@@ -87,9 +99,6 @@ def publish(
     if as_json:
         click.echo(dump_json(analysis.to_json(), indent=1))
         return
-    from lem.report.files import write_report  # loads the plots
-
-    folder = output or default_folder(inputs)
     files = write_report(folder, study, analysis, answers="auto" if answers else "none")
     console = Console(highlight=False)
     if not quiet:

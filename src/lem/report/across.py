@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from lem.analysis import FEW, ScorerAnalysis
@@ -158,7 +159,7 @@ def settings_table(study: Study) -> Table:
     rows = [
         [
             cells.text(m.name),
-            cells.text(m.source),
+            cells.text(Path(m.source).name),  # not where it is on somebody's machine
             cells.text(m.form),
             *(cells.text(_plain(m.settings.get(name))) for name in names),
         ]

@@ -8,7 +8,7 @@ from typing import Literal
 
 from lem.analysis import Analysis
 from lem.errors import LemError
-from lem.report.html import write_html
+from lem.report.html import build_html
 from lem.report.markdown import render_markdown
 from lem.study import Study
 from lem.text import dump_json, write_atomic
@@ -20,10 +20,11 @@ def check_folder(folder: Path) -> None:
     """Refuse a folder that holds something else, before any work is done.
 
     Raises:
-        LemError: it is a file, or has files in it and none of them is a report's.
+        LemError: it is a file, or has files in it that are not those of a report alone.
     """
     if folder.is_dir():
-        if not any(folder.iterdir()) or _is_report(folder / NUMBERS):
+        there = {path.name for path in folder.iterdir()}
+        if not there or (there <= {PAGE, MARKDOWN, NUMBERS} and _is_report(folder / NUMBERS)):
             return
         cause = f"{folder} has files in it that are no report."
     elif folder.exists():
@@ -38,10 +39,12 @@ def check_folder(folder: Path) -> None:
 
 
 def _is_report(path: Path) -> bool:
+    """Whether a file has the numbers of a report in it."""
     try:
-        return isinstance(json.loads(path.read_bytes()), dict)
+        found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return False
+    return isinstance(found, dict) and {"schema_version", "headline", "scorers"} <= found.keys()
 
 
 def write_report(
@@ -60,7 +63,15 @@ def write_report(
     """
     check_folder(folder)
     page, text, numbers = folder / PAGE, folder / MARKDOWN, folder / NUMBERS
-    write_atomic(numbers, dump_json(analysis.to_json(), indent=1) + "\n")
-    write_atomic(text, render_markdown(study, analysis))
-    write_html(page, study, analysis, answers=answers)
+    made = {
+        page: build_html(study, analysis, answers=answers),
+        text: render_markdown(study, analysis),
+        numbers: dump_json(analysis.to_json(), indent=1) + "\n",
+    }
+    for path, content in made.items():
+        try:
+            write_atomic(path, content)
+        except LemError as e:
+            so = "The report is not complete; the answers it is made of are untouched."
+            raise LemError(e.cause, so, "Free some space, or name another --output.") from None
     return [page, text, numbers]

@@ -12,7 +12,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from importlib import resources
-from pathlib import Path
 from typing import Any, Literal
 
 from jinja2 import Environment
@@ -27,7 +26,7 @@ from lem.report.methods import methods, score_anchor
 from lem.report.packing import pack
 from lem.report.svg import Sheet, drawing
 from lem.study import Study
-from lem.text import printable, write_atomic
+from lem.text import printable
 
 BUDGET = 14_000_000
 """Bytes of a page; longer answers are shortened to excerpts above it."""
@@ -39,24 +38,14 @@ TEXTS = 400_000
 """Characters of manifests, kernels and recipes that are shown in all."""
 
 
-def write_html(
-    path: Path, study: Study, analysis: Analysis, *, answers: Literal["auto", "none"] = "auto"
-) -> None:
-    """Write the page.
-
-    Args:
-        answers: "none" leaves the models' texts out, and says so.
-
-    Raises:
-        LemError: the path cannot be written.
-    """
-    write_atomic(path, build_html(study, analysis, answers=answers))
-
-
 def build_html(
     study: Study, analysis: Analysis, *, answers: Literal["auto", "none"] = "auto"
 ) -> str:
-    """The page as text."""
+    """The page as text.
+
+    Args:
+        answers: "none" leaves the models' texts out, and says so.
+    """
     sheet = Sheet()
     with drawing():
         views = [
