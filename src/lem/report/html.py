@@ -18,6 +18,7 @@ from jinja2 import Environment
 from markupsafe import Markup, escape
 
 from lem.analysis import Analysis, Finding, ScorerAnalysis
+from lem.analysis.contrasts import TIE
 from lem.report import across, cells, comparisons, figures, tables
 from lem.report.answers import ROWS, Explorer, explorer
 from lem.report.cells import Cell, Column, Table
@@ -62,7 +63,7 @@ def build_html(
         "others": views[1:],
         "facts": _facts(study, analysis),
         "contents": _contents(views),
-        "tie": tables.TIE,
+        "tie": TIE,
         "settings": across.settings_table(study),
         "conditions": across.conditions_table(study),
         "stored": tables.stored_table(analysis) if analysis.stored else None,
@@ -84,7 +85,7 @@ def build_html(
         chunks.append(("words", pack(found.words)))
     chunks += [(f"a{i}", chunk) for i, chunk in enumerate(found.chunks)]
     data = found.data | {
-        "tie": tables.TIE,
+        "tie": TIE,
         "method": score_anchor(analysis.primary.scorer),
         "chunks": len(found.chunks),
     }

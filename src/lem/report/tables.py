@@ -13,9 +13,6 @@ from lem.text import number
 DOMAINS = 200
 """Domains listed."""
 
-TIE = 0.5
-"""Differences of at most so many points count as the same."""
-
 
 def arms_table(study: Study, part: ScorerAnalysis) -> Table:
     """Every condition by itself."""
