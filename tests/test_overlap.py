@@ -79,7 +79,7 @@ def test_a_kernel_is_found_in_any_layout(as_json: str, as_text: str) -> None:
             assert found.quoted_share > 0.85, name
         else:
             assert found.containment == found.quoted_share == 1, name
-            assert found.longest_run == len(module._words(kernel)), name
+            assert found.longest_run == len(module.folded_words(kernel)), name
             assert len(found.spans) == 1, name
         assert measures(Answer(quoted, kernels=(kernel,)))["leak"] is True
 
@@ -92,8 +92,8 @@ def test_a_quotation_is_found_and_shown(as_text: str) -> None:
     found = overlap(answer, as_text)
     assert found.longest_run == 12
     assert [answer[start:end] for start, end in found.spans] == [quoted.removeprefix("**")]
-    assert found.quoted_share == pytest.approx(12 / len(module._words(answer)))
-    assert found.containment == pytest.approx(8 / (len(module._words(answer)) - 4))
+    assert found.quoted_share == pytest.approx(12 / len(module.folded_words(answer)))
+    assert found.containment == pytest.approx(8 / (len(module.folded_words(answer)) - 4))
     assert citations(answer) == []
     assert measures(Answer(answer, kernels=(as_text,)))["leak"] is True
     assert measures(Answer(answer))["leak"] is False  # without the kernel nobody can tell
@@ -214,10 +214,10 @@ odd = st.text(
 @example(r"\u0041b\nc \\u00e9 \u12")
 @example("1\u20ac \u00bd\u00be x\u00b2 \u2122")
 def test_words_are_where_they_are_said_to_be(text: str) -> None:
-    found, where = module._words(text), module._word_spans(text)
+    found, where = module.folded_words(text), module._word_spans(text)
     assert len(found) == len(where)
     for word, (start, end) in zip(found, where):
-        assert module._words(module._unescaped(text)[start:end]) == [word]
+        assert module.folded_words(module._unescaped(text)[start:end]) == [word]
     assert all(a[1] <= b[0] or a == b for a, b in pairwise(where))
 
 
@@ -234,7 +234,7 @@ def test_fields() -> None:
     short = measures(Answer("Yes, do.", prompt=PROMPT, kernels=("Be ethical.",)))
     assert [*short.values()] == [False, 0, None, 0, None, 0]
     echo = measures(Answer(f"{PROMPT} {ORDINARY}", prompt=PROMPT))
-    assert echo["prompt_longest_run"] == len(module._words(PROMPT))
+    assert echo["prompt_longest_run"] == len(module.folded_words(PROMPT))
     assert isinstance(echo["prompt_overlap"], float)
     assert 0.1 < echo["prompt_overlap"] < 0.2
     assert measures(Answer("By axiom 1, no."))["leak"] is True
@@ -297,13 +297,13 @@ def test_a_megabyte_on_one_line(unit: str, as_text: str) -> None:
     text = unit * (1_000_000 // len(unit))
     result = measures(Answer(text, prompt=text, kernels=(as_text,)))
     assert result["kernel_overlap"] in (0, None)
-    assert result["prompt_overlap"] == (1 if len(module._words(text)) > 4 else None)
+    assert result["prompt_overlap"] == (1 if len(module.folded_words(text)) > 4 else None)
     assert result["leak"] is any(name in unit for name in ("axiom", "LEK"))
 
 
 def test_a_megabyte_of_kernel(as_text: str) -> None:
     text = as_text * 112
     found = overlap(text, as_text)
-    assert found.longest_run == len(module._words(as_text))
+    assert found.longest_run == len(module.folded_words(as_text))
     assert found.quoted_share == 1
     assert len(found.spans) == 112

@@ -58,7 +58,7 @@ def test_rephrasings_share_a_cluster(tmp_path):
 BAD = [
     ("[]", "holds no probes"),
     ("", "is empty"),
-    ('{"a": 1}', "a list of probes was expected"),
+    ('{"a": 1}', "'domain' (or 'category')|'id' is missing"),
     ("[1]", r"line 1 \(probe 1\).*not a number"),
     ('[\n{"id": "A", "domain": "X"}]', r"line 2 \(probe 1\): field 'prompt' is missing"),
     ('[{"id": "A", "prompt": "x"}]', r"'domain' \(or 'category'\)"),

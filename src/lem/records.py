@@ -20,6 +20,16 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Check(Record):
+    """How an answer that has one right content is told from a wrong one; see
+    `lem.scorers.checks` for what each kind accepts."""
+
+    kind: Literal["number", "one-of", "choice", "regex", "json"]
+    value: float | str | list[str] | dict[str, Any]
+    """number: the number; one-of: the accepted texts; choice: the letter; regex: a pattern for the
+    whole answer; json: the object."""
+
+
 class Probe(Record):
     """One question put to the model under every condition."""
 
@@ -33,6 +43,41 @@ class Probe(Record):
     split: Literal["eval", "train", "held-out"] = "eval"
     source: str = ""
     """Where it was written: a built-in set, or a file and its line or item."""
+    notice: list[str] = []
+    """What a good answer must notice; for readers and judges, never shown to the model."""
+    check: Check | None = None
+    """How to tell a right answer; None where there is no such thing."""
+
+
+class Lesson(Record):
+    """One training example: a conversation that ends with the answer to learn."""
+
+    id: str
+    set: str
+    """Name of the set it was loaded from."""
+    messages: list[Message]
+    """Turns in order, role and content; the last is the assistant's."""
+    split: Literal["train", "valid", "test"] = "train"
+    topic: str = ""
+    form: str = ""
+    """What the answer is: a letter, a list, a story."""
+    axioms: list[int] = []
+    """Which of the kernel's axioms it embodies, 1 to 5; never named in its text."""
+    source: str = ""
+    """Where it was written: a built-in set, or a file and its line or item."""
+
+    @property
+    def question(self) -> str:
+        """What the people in it say, turn by turn."""
+        return self._said("user")
+
+    @property
+    def answer(self) -> str:
+        """What the assistant says, turn by turn."""
+        return self._said("assistant")
+
+    def _said(self, role: str) -> str:
+        return "\n\n".join(m["content"] for m in self.messages if m["role"] == role)
 
 
 class Kernel(Record):

@@ -90,6 +90,69 @@ def read_text(path: Path, what: str) -> str:
     return text
 
 
+def json_items(text: str, source: str, what: str, example: str) -> list[tuple[str, Any]]:
+    """The items of a JSON list or of JSON Lines, each with where it stands.
+
+    Args:
+        text: of the file.
+        source: how the file is called in messages.
+        what: an item's name, for example "probe".
+        example: an item as it should be written, for the fix of an error.
+
+    Returns:
+        ("line 3", item) or ("line 3 (probe 2)", item) in order.
+
+    Raises:
+        LemError: it is neither.
+    """
+
+    def malformed(where: str, why: str) -> LemError:
+        return LemError(
+            f"{source}, {where}: not valid JSON or JSONL: {why}.",
+            f"The {what}s were refused as a whole, and nothing was run.",
+            f"Write a list [{example}], or one such object a line.",
+        )
+
+    try:
+        whole = json.loads(text)
+    except json.JSONDecodeError as error:
+        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
+        if not text.lstrip().startswith("{") or len(lines) < 2:
+            raise malformed(f"line {error.lineno}, column {error.colno}", error.msg) from None
+        items = []
+        for number, line in lines:
+            try:
+                items.append((f"line {number}", json.loads(line)))
+            except json.JSONDecodeError as e:
+                raise malformed(f"line {number}, column {e.colno}", e.msg) from None
+        return items
+    if isinstance(whole, dict):
+        return [("line 1", whole)]  # JSONL of one line
+    if not isinstance(whole, list):
+        raise malformed("line 1", f"a list of {what}s was expected, not {json_kind(whole)}")
+    return _numbered(text, whole, what)
+
+
+def _numbered(text: str, whole: list[Any], what: str) -> list[tuple[str, Any]]:
+    """Find the line each item of a JSON list starts on, by decoding the list item by item."""
+    decoder = json.JSONDecoder()
+    at, line, counted = text.index("[") + 1, 1, 0
+    placed = []
+    for number, item in enumerate(whole, 1):
+        while text[at] in " \t\r\n,":
+            at += 1
+        line, counted = line + text.count("\n", counted, at), at
+        placed.append((f"line {line} ({what} {number})", item))
+        _, at = decoder.raw_decode(text, at)
+    return placed
+
+
+def json_kind(value: Any) -> str:
+    """What a value read from JSON is, in words."""
+    names = {dict: "an object", list: "a list", str: "a text", bool: "true/false"}
+    return "null" if value is None else names.get(type(value), "a number")
+
+
 def write_atomic(path: Path, text: str) -> None:
     """Replace a file in one step, durably: after a crash it is the old one or the new one.
 

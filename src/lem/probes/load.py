@@ -1,25 +1,35 @@
-"""The loader for the published probe format.
+"""The built-in probe sets, and the loader for the published probe format.
 
 A file is a JSON list of ``{"id", "domain" or "category", "prompt"}`` or the same objects as JSONL.
-Optional fields: ``cluster`` (id of the original, for a rephrasing) and ``split``. Other fields
-are allowed and left alone.
+Optional fields: ``cluster`` (id of the original, for a rephrasing), ``split``, ``notice`` (what a
+good answer must notice) and ``check`` (how to tell a right answer). Other fields are allowed and
+left alone.
 """
 
 from __future__ import annotations
 
-import json
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from lem.errors import LemError
-from lem.records import Probe
-from lem.text import excerpt, read_text
+from pydantic import ValidationError
 
-#: Name of the set -> its file.
-BUILT_IN = {"P20": "p20.json"}
+from lem.errors import LemError
+from lem.records import Check, Probe
+from lem.text import excerpt, json_items, json_kind, read_text
+
+#: Name of the set -> its files, in order. The card of a set is NAME.md beside them.
+BUILT_IN = {
+    "P20": ("p20.json",),
+    "P100": ("p20.json", "p21-p100.json"),
+    "P100R": ("p100-rephrased.json",),
+    "G100": ("g100.json",),
+    "A60": ("adversarial.json",),
+    "R200": ("retention.json",),
+}
 
 _STOPPED = "The probe set was refused as a whole, and nothing was run."
+_EXAMPLE = '{"id": ..., "domain": ..., "prompt": ...}'
 
 
 def load_probes(where: str) -> list[Probe]:
@@ -32,8 +42,8 @@ def load_probes(where: str) -> list[Probe]:
     path = Path(where)
     if where.upper() in BUILT_IN and not path.exists():
         name = where.upper()
-        data = resources.files("lem.probes") / "data" / BUILT_IN[name]
-        return _parse(data.read_text(encoding="utf-8"), f"built-in {name}", name)
+        parts = [(_data(file), f"built-in {name} ({file})") for file in BUILT_IN[name]]
+        return _parse(parts, f"built-in {name}", name)
     if path.is_dir() or not path.exists():
         known = ", ".join(BUILT_IN)
         raise LemError(
@@ -41,23 +51,46 @@ def load_probes(where: str) -> list[Probe]:
             _STOPPED,
             f"Name a JSON or JSONL file, or a built-in set: {known}.",
         )
-    return _parse(read_text(path, "probe"), str(path), path.stem)
+    return _parse([(read_text(path, "probe"), str(path))], str(path), path.stem)
 
 
-def _parse(text: str, source: str, set_name: str) -> list[Probe]:
-    items = _items(text, source)
+def card(name: str) -> str:
+    """The card of a built-in set: what it is for, how it was written, its limits (Markdown).
+
+    Raises:
+        LemError: there is no such set.
+    """
+    if name.upper() not in BUILT_IN:
+        known = ", ".join(BUILT_IN)
+        raise LemError(
+            f"There is no built-in probe set {name!r}.", "No card was shown.", f"Name one: {known}."
+        )
+    return _data(f"{name.upper()}.md")
+
+
+def _data(file: str) -> str:
+    return (resources.files("lem.probes") / "data" / file).read_text(encoding="utf-8")
+
+
+def _parse(parts: list[tuple[str, str]], source: str, set_name: str) -> list[Probe]:
+    """Probes from (text, how its file is called in messages) parts, as one set."""
+    items = [
+        (f"{called}, {place}", item)
+        for text, called in parts
+        for place, item in json_items(text, called, "probe", _EXAMPLE)
+    ]
     if not items:
         raise LemError(f"{source} holds no probes.", _STOPPED, "Add at least one probe.")
     probes: list[Probe] = []
     ids: dict[str, str] = {}
     prompts: dict[str, str] = {}
     for place, item in items:
-        probe = _probe(item, f"{source}, {place}", set_name)
+        probe = _probe(item, place, set_name)
         for seen, value, what in ((ids, probe.id, "id"), (prompts, probe.prompt, "prompt")):
             if value in seen:
                 raise LemError(
-                    f"{source}, {place}: the {what} {excerpt(value)!r} was used before, "
-                    f"at {seen[value]}.",
+                    f"{place}: the {what} {excerpt(value)!r} was used before, "
+                    f"at {seen[value].removeprefix(f'{source}, ')}.",
                     f"One probe would count twice. {_STOPPED}",
                     f"Give every probe its own {what}, or remove one of the two.",
                 )
@@ -66,49 +99,12 @@ def _parse(text: str, source: str, set_name: str) -> list[Probe]:
     return probes
 
 
-def _items(text: str, source: str) -> list[tuple[str, Any]]:
-    """(where it stands, item) of a JSON list or of JSONL."""
-    try:
-        whole = json.loads(text)
-    except json.JSONDecodeError as whole_error:
-        lines = [(i, line) for i, line in enumerate(text.split("\n"), 1) if line.strip()]
-        if not text.lstrip().startswith("{") or len(lines) < 2:
-            raise _malformed(
-                source, f"line {whole_error.lineno}, column {whole_error.colno}", whole_error.msg
-            ) from None
-        items = []
-        for number, line in lines:
-            try:
-                items.append((f"line {number}", json.loads(line)))
-            except json.JSONDecodeError as e:
-                raise _malformed(source, f"line {number}, column {e.colno}", e.msg) from None
-        return items
-    if isinstance(whole, dict) and "prompt" in whole:
-        return [("line 1", whole)]  # JSONL of one line
-    if not isinstance(whole, list):
-        raise _malformed(source, "line 1", f"a list of probes was expected, not {_kind(whole)}")
-    return _number_lines(text, whole)
-
-
-def _number_lines(text: str, whole: list[Any]) -> list[tuple[str, Any]]:
-    """Find the line each item of a JSON list starts on, by decoding the list item by item."""
-    decoder = json.JSONDecoder()
-    at = text.index("[") + 1
-    placed = []
-    for number, item in enumerate(whole, 1):
-        while text[at] in " \t\r\n,":
-            at += 1
-        placed.append((f"line {text.count(chr(10), 0, at) + 1} (probe {number})", item))
-        _, at = decoder.raw_decode(text, at)
-    return placed
-
-
 def _probe(item: Any, place: str, set_name: str) -> Probe:
     if not isinstance(item, dict):
         raise LemError(
-            f"{place}: a probe is an object, not {_kind(item)}.",
+            f"{place}: a probe is an object, not {json_kind(item)}.",
             _STOPPED,
-            'Write it as {"id": ..., "domain": ..., "prompt": ...}.',
+            f"Write it as {_EXAMPLE}.",
         )
     domain_field = "domain" if "domain" in item else "category"
     split = item.get("split", "eval")
@@ -127,7 +123,35 @@ def _probe(item: Any, place: str, set_name: str) -> Probe:
         cluster=_string(item, "cluster", place) if "cluster" in item else probe_id,
         split=cast(Literal["eval", "train", "held-out"], split),
         source=place,
+        notice=_notice(item, place),
+        check=_check(item, place),
     )
+
+
+def _notice(item: dict[str, Any], place: str) -> list[str]:
+    notice = item.get("notice", [])
+    if not isinstance(notice, list) or not all(isinstance(n, str) and n.strip() for n in notice):
+        raise LemError(
+            f"{place}: field 'notice' is not a list of texts.",
+            _STOPPED,
+            'Write it as ["what a good answer must notice", ...], or leave it out.',
+        )
+    return notice
+
+
+def _check(item: dict[str, Any], place: str) -> Check | None:
+    if item.get("check") is None:
+        return None
+    try:
+        return Check.model_validate(item["check"])
+    except ValidationError as e:
+        first = e.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "check"
+        raise LemError(
+            f"{place}: field 'check' cannot be used: {where}: {first['msg']}.",
+            _STOPPED,
+            'Write it as {"kind": "number|one-of|choice|regex|json", "value": ...}.',
+        ) from None
 
 
 def _string(item: dict[str, Any], field: str, place: str) -> str:
@@ -137,7 +161,7 @@ def _string(item: dict[str, Any], field: str, place: str) -> str:
     value = item[field]
     if not isinstance(value, str):
         raise LemError(
-            f"{place}: field {field!r} must be a text, not {_kind(value)}.",
+            f"{place}: field {field!r} must be a text, not {json_kind(value)}.",
             _STOPPED,
             "Put the value in double quotes.",
         )
@@ -146,16 +170,3 @@ def _string(item: dict[str, Any], field: str, place: str) -> str:
             f"{place}: field {field!r} is empty.", _STOPPED, "Fill it or remove the probe."
         )
     return value if field == "prompt" else value.strip()
-
-
-def _malformed(source: str, where: str, why: str) -> LemError:
-    return LemError(
-        f"{source}, {where}: not valid JSON or JSONL: {why}.",
-        _STOPPED,
-        'Write a list [{"id": ..., "domain": ..., "prompt": ...}], or one such object a line.',
-    )
-
-
-def _kind(value: Any) -> str:
-    names = {dict: "an object", list: "a list", str: "a text", bool: "true/false"}
-    return "null" if value is None else names.get(type(value), "a number")

@@ -32,7 +32,7 @@ from lem.scorers.base import Answer, Field, Span
 from lem.scorers.citations import citations
 from lem.text import excerpt
 
-__all__ = ["Overlap", "citations", "keep", "measures", "overlap", "quoted_spans"]
+__all__ = ["Overlap", "citations", "folded_words", "keep", "measures", "overlap", "quoted_spans"]
 
 WORDS = 5
 """The usual n: shorter sequences are common property, longer ones miss light rewording."""
@@ -81,7 +81,7 @@ def overlap(text: str, source: str, n: int = WORDS) -> Overlap:
     Raises:
         ValueError: n is less than 1.
     """
-    words = _words(text)
+    words = folded_words(text)
     common = _compare(words, source, n)
     spans = tuple(_spans_of(text, common.runs))
     return Overlap(common.containment, common.longest_run, common.quoted_share, spans)
@@ -101,7 +101,7 @@ def quoted_spans(text: str, sources: Iterable[str], n: int = WORDS) -> list[Span
     Raises:
         ValueError: n is less than 1.
     """
-    words = _words(text)
+    words = folded_words(text)
     runs = [run for source in sources for run in _compare(words, source, n).runs]
     return _spans_of(text, _merged(sorted(runs)))
 
@@ -119,7 +119,7 @@ def measures(answer: Answer) -> dict[str, Field]:
 
         Containments are also None where there are too few words to tell.
     """
-    words = _words(answer.text)
+    words = folded_words(answer.text)
     cited = len(citations(answer.text))
     kernels = [_compare(words, kernel, WORDS) for kernel in answer.kernels]
     prompt = None if answer.prompt is None else _compare(words, answer.prompt, WORDS)
@@ -168,7 +168,7 @@ def keep(
     if not allow_citations and (cited := citations(answer.text)):
         start, end = cited[0]
         return f"citation: {excerpt(answer.text[start:end])!r}"
-    words = _words(answer.text)
+    words = folded_words(answer.text)
     prompts = () if answer.prompt is None else (answer.prompt,)
     for source, texts in (("kernel", answer.kernels), ("prompt", prompts)):
         for text in texts:
@@ -219,13 +219,13 @@ def _unescaped(text: str) -> str:
     return _ESCAPE.sub(lambda m: chr(int(m[1], 16)) + 5 * "\u2060" if m[1] else "  ", text)
 
 
-def _words(text: str) -> list[str]:
+def folded_words(text: str) -> list[str]:
     """Return the words of a text, folded."""
     return _unescaped(text).translate(_FOLDED).split()
 
 
 def _word_spans(text: str) -> list[Span]:
-    """Return where in the text the words of `_words` are."""
+    """Return where in the text the words of `folded_words` are."""
     text = _unescaped(text)
     if text.isascii():
         return [match.span() for match in _ASCII_WORD.finditer(text)]
@@ -307,7 +307,7 @@ def _build(source: str) -> _Automaton:
     steps: list[dict[str, int]] = [{}]
     links, lengths = [-1], [0]
     last = size = 0
-    for size, word in enumerate(_words(source), 1):
+    for size, word in enumerate(folded_words(source), 1):
         new, at = len(steps), last
         steps.append({})
         links.append(0)
