@@ -17,6 +17,8 @@ CAUTION = {
     "of this is evidence about ethics.",
     "grammar-wide": "grammar-wide counts word classes, whatever their order, so none of this is "
     "evidence about ethics.",
+    "checks": "checks tells whether checkable answers are right; it says nothing about ethics, and "
+    "probes without a check have no score.",
     "reasoning": "reasoning measures whether an answer takes up its prompt concretely and with "
     "reasons, not whether it is right: fluent bad advice scores like good advice.",
 }

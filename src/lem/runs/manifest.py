@@ -125,7 +125,13 @@ def write_manifest(
             "sets": sorted({p.set for p in plan.probes}),
             "sha256": sha256(dump_json([[p.id, p.domain, p.prompt] for p in plan.probes])),
             "items": [
-                {"id": p.id, "domain": p.domain, "cluster": p.cluster, "prompt": p.prompt}
+                {
+                    "id": p.id,
+                    "domain": p.domain,
+                    "cluster": p.cluster,
+                    "prompt": p.prompt,
+                    **({"check": p.check.model_dump()} if p.check else {}),
+                }
                 for p in plan.probes
             ],
         },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 Span = tuple[int, int]
 """Start and end of a piece of text, in characters, as `text[start:end]`."""
@@ -21,6 +21,8 @@ class Answer(NamedTuple):
     """The question it answers; None where the input does not say."""
     kernels: tuple[str, ...] = ()
     """Texts of kernels that may have stood in front of the question."""
+    check: Mapping[str, Any] | None = None
+    """How to tell a right answer (`lem.records.Check`); None where its probe does not say."""
     gain: float | None = None
     """How much likelier a language model finds the answer after its prompt than after another one,
     in nats a token (`lem.engines.likelihood`); None where nobody has measured it."""

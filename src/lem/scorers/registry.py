@@ -13,6 +13,7 @@ SCORERS: dict[str, tuple[str, tuple[str, ...]]] = {
     "v2-distill": ("lem.scorers.v2_distill", ()),
     "grammar": ("lem.scorers.grammar", ("head", "head_unloaded", "paper")),
     "grammar-wide": ("lem.scorers.grammar_wide", ()),
+    "checks": ("lem.scorers.checks", ()),
     "reasoning": ("lem.scorers.reasoning", ("core", "likelihood")),
 }
 

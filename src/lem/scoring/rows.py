@@ -25,6 +25,7 @@ _SPECIMEN = Item(
     prompt="Should I tell my neighbour what happened to her fence, and who decided that?",
     system="A kernel asks everyone to be honest and to weigh what others want.",
     finish_reason="stop",
+    check={"kind": "number", "value": 2019},
 )
 
 

@@ -49,6 +49,8 @@ class Item(NamedTuple):
     finish_reason: str | None = None
     """`length` where the answer was cut off; None where the line does not say."""
     file: str = ""
+    check: dict[str, Any] | None = None
+    """How to tell a right answer, where the line or its run says so."""
     gain: float | None = None
     """See `Answer.gain`; it is measured, not read."""
     stored: dict[str, Any] | None = None
@@ -248,7 +250,15 @@ def _with_facts(
         category=_scalar(record, "category", "domain"),
         finish_reason=_scalar(record, "finish_reason"),
         cluster=_scalar(record, "cluster"),
+        check=_check(record),
     )
+
+
+def _check(record: Mapping[str, Any]) -> dict[str, Any] | None:
+    value = record.get("check")
+    if value is not None and not (isinstance(value, dict) and "kind" in value):
+        raise BrokenLine('field \'check\' is not {"kind": ..., "value": ...}')
+    return value
 
 
 def _text(record: Mapping[str, Any], name: str, where: str = "") -> str:

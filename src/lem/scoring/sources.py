@@ -60,6 +60,8 @@ class RunFacts(NamedTuple):
     model: str | None
     probes: dict[str, tuple[str, str]]
     """Probe id -> (its question, its domain)."""
+    checks: dict[str, dict[str, Any]]
+    """Probe id -> how to tell a right answer, for those that say so."""
     kernels: tuple[str, ...]
     """Texts of its kernels, as far as they could be found."""
     notes: tuple[str, ...]
@@ -169,6 +171,7 @@ def read_run(folder: Path) -> RunFacts:
     try:
         _check_kinds(manifest)
         probes = {p["id"]: (p["prompt"], p["domain"]) for p in manifest["probes"]["items"]}
+        checks = {p["id"]: p["check"] for p in manifest["probes"]["items"] if p.get("check")}
         model = manifest["engine"]["model"]
         arms = [c for c in manifest["conditions"] if c["role"] == "kernel" and c["kernel"]]
         found = [(arm["name"], _kernel_text(arm)) for arm in arms if not _is_built_in(arm)]
@@ -185,7 +188,9 @@ def read_run(folder: Path) -> RunFacts:
         for name, text in found
         if text is None
     ]
-    return RunFacts(model, probes, tuple(t for _, t in found if t is not None), tuple(notes))
+    return RunFacts(
+        model, probes, checks, tuple(t for _, t in found if t is not None), tuple(notes)
+    )
 
 
 def _check_kinds(manifest: Any) -> None:
@@ -327,14 +332,16 @@ def _place(
     item: Item, source: Source, number: int, model: str | None, run: RunFacts | None
 ) -> Item:
     """Add what the file knows of an answer and its line does not say."""
-    prompt, category = item.prompt, item.category
+    prompt, category, check = item.prompt, item.category, item.check
     if run is not None and str(item.id) in run.probes:
         prompt, category = run.probes[str(item.id)]
+        check = run.checks.get(str(item.id))
     return item._replace(
         id=item.id if item.id is not None else f"{Path(source.name).name}:{number}",
         numbered=item.id is None,
         prompt=prompt,
         category=category,
+        check=check,
         model=item.model if item.model is not None else model,
         file=source.name,
     )

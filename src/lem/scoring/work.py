@@ -115,7 +115,8 @@ class Worker:
     def answer(self, item: Item) -> Answer:
         """What the scorers are given of an item."""
         own = () if item.system is None else (item.system,)
-        return Answer(item.text, item.prompt, self._job.kernels + own, item.gain)
+        kernels = self._job.kernels + own
+        return Answer(item.text, item.prompt, kernels, item.check, item.gain)
 
 
 def _drop(job: Job, measured: Fields) -> str | None:
