@@ -14,7 +14,7 @@ from typing import Any
 
 import click
 
-#: Verb -> (module, one line of help).
+#: Verb -> (module, or module:name of the command in it; one line of help).
 VERBS = {
     "ab": ("lem.cli.ab", "A/B-test a model: no kernel, JSON kernel, text kernel, controls."),
     "bench": ("lem.cli.bench", "Run a whole matrix of models from a recipe, and its report."),
@@ -25,7 +25,10 @@ VERBS = {
     "query": ("lem.cli.query", "Answer SQL over any number of runs and A/B files."),
     "export": ("lem.cli.export", "Write runs as Parquet, JSONL or CSV tables."),
     "kernel": ("lem.cli.kernel", "Show and check kernels and the controls made from them."),
-    "probes": ("lem.cli.probes", "List, show and check probe sets."),
+    "probes": ("lem.cli.probes", "List, show, check and rephrase probe sets."),
+    "lessons": ("lem.cli.lessons", "List, show, check and split lessons (training data)."),
+    "sign": ("lem.cli.sign:sign", "Put a kernel and a signature around prompts."),
+    "unsign": ("lem.cli.sign:unsign", "Recover signed prompts exactly."),
     "judge": ("lem.cli.judge", "Let a language model judge answers by rubrics."),
 }
 
@@ -39,7 +42,8 @@ class Verbs(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        command: click.Command = importlib.import_module(VERBS[cmd_name][0]).command
+        module, _, name = VERBS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
