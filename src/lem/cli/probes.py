@@ -1,17 +1,24 @@
-"""``lem probes``: look at probe sets."""
+"""``lem probes``: look at probe sets, check them, make rephrasings."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import click
 
+from lem.cli.checking import check_options, run_check
 from lem.errors import LemError
-from lem.probes import BUILT_IN, load_probes
+from lem.probes import BUILT_IN, card, load_probes
 from lem.text import excerpt, printable
+
+if TYPE_CHECKING:
+    from lem.corpus.rephrase import Candidate
 
 
 @click.group(name="probes")
 def command() -> None:
-    """List, show and check probe sets."""
+    """List, show, check and rephrase probe sets."""
 
 
 @command.command("list")
@@ -20,7 +27,7 @@ def list_sets() -> None:
     for name in BUILT_IN:
         probes = load_probes(name)
         domains = dict.fromkeys(p.domain for p in probes)
-        click.echo(f"{name:6} {len(probes):4} probes  {', '.join(domains)}")
+        click.echo(f"{name:6} {len(probes):4} probes  {excerpt(', '.join(domains), 60)}")
 
 
 @command.command(epilog="\b\nExamples:\n  lem probes show P20\n  lem probes show P20 P07")
@@ -41,17 +48,177 @@ def show(probes: str, probe: str | None) -> None:
             f"See all of them with: lem probes show {probes}",
         )
     for p in found:
-        click.echo(printable(f"{p.id} ({p.domain}; {p.source})\n\n{p.prompt}\n"))
+        text = f"{p.id} ({p.domain}; {p.source})\n\n{p.prompt}\n"
+        if p.notice:
+            text += "\nA good answer notices:\n" + "".join(f"- {n}\n" for n in p.notice)
+        if p.check:
+            text += f"\nChecked as {p.check.kind}: {p.check.value}\n"
+        click.echo(printable(text))
 
 
-@command.command(epilog="\b\nExample:\n  lem probes check my-probes.jsonl")
+@command.command("card", epilog="\b\nExample:\n  lem probes card G100")
+@click.argument("name", metavar="SET")
+def show_card(name: str) -> None:
+    """Print the card of a built-in set: purpose, making, counts, limits."""
+    click.echo(card(name).rstrip())
+
+
+@command.command(
+    epilog="\b\nExamples:\n  lem probes check\n  lem probes check my-probes.jsonl --against P100"
+)
+@click.argument("probes", nargs=-1, metavar="[SET|FILE]...")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="SET|FILE",
+    help="Further probe sets to compare with; repeatable. Default: the built-in ones.",
+)
+@check_options
+def check(
+    probes: tuple[str, ...],
+    against: tuple[str, ...],
+    semantic: bool | None,
+    embedder: Path | None,
+    as_json: bool,
+) -> None:
+    """Check probe sets; without a name, the built-in ones.
+
+    Format and ids; exact, near and semantic duplicates within and across sets; lengths; openings;
+    word sequences in two texts; words that the old scores count; names of axioms; reading level;
+    balance. Exits with 2 if a rule is broken, with the place of each fault.
+    """
+    from lem.corpus import SetOf
+
+    names = probes or tuple(BUILT_IN)
+    sets = [SetOf(_name(name), load_probes(name)) for name in names]
+    others = [SetOf(_name(n), load_probes(n)) for n in against or BUILT_IN if n not in names]
+    run_check(sets, others, semantic, embedder, as_json)
+
+
+@command.command(
+    epilog="\b\nExamples:\n  lem probes rephrase P20 --model model.gguf --output more.json\n"
+    "  lem probes rephrase my.json --model openai:qwen3 --base-url http://127.0.0.1:8080/v1 \\\n"
+    "      --samples 4 --output more.json"
+)
 @click.argument("probes", metavar="SET|FILE")
-def check(probes: str) -> None:
-    """Check a probe file: format, ids, lengths. Exits with 2 and the place of the first fault."""
-    loaded = load_probes(probes)
-    words = sorted(len(p.prompt.split()) for p in loaded)
-    clusters = len({p.cluster for p in loaded})
-    click.echo(
-        f"{len(loaded)} probes in {len({p.domain for p in loaded})} domains, {clusters} clusters; "
-        f"{words[0]} to {words[-1]} words (median {words[len(words) // 2]}). No faults found."
+@click.option("--model", default="smollm2-135m", show_default=True, help="As for lem ab.")
+@click.option("--base-url", help="Address of the server for openai:NAME (key: LEM_API_KEY).")
+@click.option(
+    "--output", "-o", required=True, type=click.Path(path_type=Path), help="Probe file to write."
+)
+@click.option(
+    "--variants",
+    default="stakeholder,urgency,register",
+    show_default=True,
+    metavar="A,B,…",
+    help="What to change; one rephrasing each.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=4,
+    show_default=True,
+    help="Tries for each rephrasing.",
+)
+@click.option("--temperature", type=click.FloatRange(min=0), default=0.8, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(min=1), default=256, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first N probes.")
+@click.option(
+    "--known",
+    multiple=True,
+    metavar="SET|FILE",
+    help="Rephrasings there are; new ones must differ from them. Repeatable.",
+)
+@click.option(
+    "--semantic/--no-semantic",
+    default=None,
+    help="Check that the meaning is kept. Default: if the semantic extra is installed.",
+)
+@click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder of the tries.")
+@click.option("--json", "as_json", is_flag=True, help="Print every candidate as JSON.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress.")
+def rephrase(
+    probes: str,
+    model: str,
+    base_url: str | None,
+    output: Path,
+    variants: str,
+    samples: int,
+    temperature: float,
+    max_tokens: int,
+    seed: int,
+    limit: int | None,
+    known: tuple[str, ...],
+    semantic: bool | None,
+    folder: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Let a model write rephrasings of probes, and keep those that pass the filters.
+
+    Kept is what still asks the same (cosine of embeddings), no longer says the same (common word
+    sequences), and is a question like a probe: one paragraph, of like length, no refusal, no name
+    of an axiom, no added ethics vocabulary. OUTPUT is a probe file with the originals' clusters;
+    an existing file is never replaced. Tries are kept in a run folder, and the same command
+    goes on after a stop. Read what was kept before you use it: the filters are no reader.
+    """
+    import sys
+
+    from rich.console import Console
+
+    from lem.cli.checking import embedder as embedding_model
+    from lem.corpus import rephrase as room
+    from lem.engines import EngineOptions
+    from lem.records import Sampling
+    from lem.report.progress import BarWatcher, LogWatcher
+    from lem.text import dump_json, write_atomic
+
+    if output.exists():
+        raise LemError(
+            f"{output} is already there.",
+            "Rephrasings are never overwritten; nothing was generated.",
+            "Name another --output.",
+        )
+    originals = load_probes(probes)[:limit]
+    there = [p for name in known for p in load_probes(name)]
+    meaning = embedding_model(semantic, None)
+    errors = Console(stderr=True, highlight=False)
+    bar = BarWatcher(errors) if errors.is_terminal else LogWatcher(sys.stderr)
+    responses, place = room.generate(
+        originals,
+        [v.strip() for v in variants.split(",") if v.strip()],
+        model,
+        Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
+        samples,
+        folder=folder,
+        options=EngineOptions(base_url, say=lambda t: None if quiet else click.echo(t, err=True)),
+        watcher=None if quiet else bar,
+        command=sys.argv,
     )
+    kept, candidates = room.select(originals, responses, [p.prompt for p in there], meaning)
+    found = room.Rephrasings(kept, candidates, place)
+    if kept:
+        write_atomic(output, room.as_probes(kept, [p.id for p in (*originals, *there)], model))
+    if as_json:
+        click.echo(dump_json([_candidate(c) for c in candidates], indent=1))
+        return
+    click.echo(
+        f"{len(kept)} rephrasings kept of {len(candidates)} candidates"
+        + (f" → {output}" if kept else "; nothing was written")
+    )
+    for reason, count in found.rejections().items():
+        click.echo(f"  {count:4}  {reason}")
+    if meaning is None:
+        click.echo("Meaning was not checked (pip install 'lem-lab[semantic]').", err=True)
+    click.echo(f"candidates: {place}", err=True)
+
+
+def _candidate(c: Candidate) -> dict[str, Any]:
+    return {**c._asdict(), "probe": c.probe.id}
+
+
+def _name(where: str) -> str:
+    """How a set is called in the report."""
+    built_in = where.upper() in BUILT_IN and not Path(where).exists()
+    return where.upper() if built_in else Path(where).stem

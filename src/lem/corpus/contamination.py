@@ -1,0 +1,135 @@
+"""Contamination: is a probe in the training data, word for word, in part, or in other words?
+
+A model that was trained on a probe, or on an answer to it, shows on that probe what it was told,
+not how it reasons. Word for word is measured by containment: the share of the probe's sequences
+of eight words that stand in a training text, and the longest run in common. In other words is
+measured by semantic likeness, where an embedding model is at hand.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal, NamedTuple
+
+from lem.corpus.semantic import Embedded, Embedder
+from lem.corpus.texts import Passage, ngrams
+
+N = 8
+"""Words a sequence. Brown et al. (2020) used 13 on web text, where common phrases are long; in
+passages of 40 to 90 words eight in a row are a quotation (no two of the built-in probes that are
+about different things share as many)."""
+
+VERBATIM = 0.5
+"""From this containment on the probe as a whole stands in the training text."""
+
+REPHRASED = 0.65
+"""From this cosine on a training text counts as the probe in other words."""
+
+Kind = Literal["verbatim", "partial", "rephrased"]
+
+
+class Hit(NamedTuple):
+    """A probe that is in the training data."""
+
+    probe: Passage
+    text: Passage
+    kind: Kind
+    containment: float
+    """Share of the probe's sequences of `N` words that stand in the text, 0 to 1."""
+    longest_run: int
+    """In words."""
+    likeness: float | None
+    """Cosine; None where it was not measured."""
+
+
+class Contamination(NamedTuple):
+    """What was found, and how near the rest comes."""
+
+    hits: list[Hit]
+    """For each contaminated probe the worst training text, the worst probe first."""
+    probes: int
+    texts: int
+    likest: Hit | None
+    """The training text that is semantically nearest to any probe; None without embeddings."""
+
+
+def contamination(
+    training: Sequence[Passage],
+    probes: Sequence[Passage],
+    embedder: Embedder | None = None,
+    rephrased: float = REPHRASED,
+) -> Contamination:
+    """Look for probes in training texts.
+
+    Args:
+        training: questions and answers of lessons, or any other texts.
+        probes: of the evaluation and held-out sets.
+        embedder: None: only quotations are looked for.
+        rephrased: the cosine from which on a text counts as the probe in other words.
+    """
+    found: dict[tuple[int, int], tuple[float, int]] = _quotations(training, probes)
+    worst: dict[int, Hit] = {}
+    for (number, text), (share, run) in found.items():
+        kind: Kind = "verbatim" if share >= VERBATIM else "partial"
+        hit = Hit(probes[number], training[text], kind, share, run, None)
+        known = worst.get(number)
+        if known is None or (share, run) > (known.containment, known.longest_run):
+            worst[number] = hit
+    likest = None
+    if embedder is not None and training and probes:
+        rows = Embedded(training, embedder)
+        table = Embedded(probes, embedder).likeness(rows)
+        for number, probe in enumerate(probes):
+            at = int(table[number].argmax())
+            cosine = float(table[number, at])
+            share, run = found.get((number, at), (0.0, 0))
+            hit = Hit(probe, training[at], "rephrased", share, run, cosine)
+            if likest is None or cosine > (likest.likeness or 0.0):
+                likest = hit
+            if number in worst:
+                worst[number] = worst[number]._replace(likeness=cosine)
+            elif cosine >= rephrased:
+                worst[number] = hit
+    order = {"verbatim": 0, "partial": 1, "rephrased": 2}
+    hits = sorted(
+        worst.values(),
+        key=lambda h: (order[h.kind], -h.containment, -(h.likeness or 0.0), h.probe.name),
+    )
+    return Contamination(hits, len(probes), len(training), likest)
+
+
+def _quotations(
+    training: Iterable[Passage], probes: Sequence[Passage]
+) -> dict[tuple[int, int], tuple[float, int]]:
+    """(probe, text) -> (containment, longest run) of all pairs that share `N` words in a row.
+
+    A probe shorter than that is found where it stands as a whole.
+    """
+    index: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
+    short: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for number, probe in enumerate(probes):
+        if 3 <= len(probe.words) < N:
+            short[tuple(probe.words)].append(number)
+        for at, gram in enumerate(ngrams(probe.words, N)):
+            index[gram].append((number, at))
+    found: dict[tuple[int, int], tuple[float, int]] = {}
+    for text_number, text in enumerate(training):
+        hits: dict[int, set[int]] = defaultdict(set)
+        runs: dict[int, int] = defaultdict(int)
+        previous: dict[tuple[int, int], int] = {}  # (probe, place) of the last gram -> run so far
+        for gram in ngrams(text.words, N):
+            current: dict[tuple[int, int], int] = {}
+            for number, at in index.get(gram, ()):
+                hits[number].add(at)
+                current[number, at] = previous.get((number, at - 1), N - 1) + 1
+                runs[number] = max(runs[number], current[number, at])
+            previous = current
+        for number, places in hits.items():
+            share = len(places) / (len(probes[number].words) - N + 1)
+            found[number, text_number] = share, runs[number]
+        for size in {len(words) for words in short}:
+            for gram in ngrams(text.words, size):
+                for number in short.get(gram, ()):
+                    found[number, text_number] = 1.0, size
+    return found
