@@ -2,6 +2,7 @@
 
 import json
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -132,7 +133,9 @@ def test_the_packaged_model_knows_what_is_alike(embedder):
 
 def test_long_texts_are_read_to_their_end(embedder):
     long = "The weather was fine and nothing happened that day. " * 40 + PROBE.prompt
-    assert len(pieces(long)) == 3 and " ".join(pieces(long)) == " ".join(long.split())
+    cut = pieces(long)
+    assert all(len(piece.split()) == 60 for piece in cut) and long.endswith(cut[-1][-200:])
+    assert all(a.split()[30:] == b.split()[:30] for a, b in pairwise(cut[:-1]))
     rows = Embedded([passage(long), passage("Weather.")], embedder)
     table = rows.likeness(Embedded([passage(PROBE.prompt)], embedder))
     assert table.shape == (2, 1) and table[0, 0] > 0.6 > table[1, 0]

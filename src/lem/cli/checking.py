@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
@@ -154,8 +154,10 @@ def _contamination(report: CheckReport) -> list[str]:
     found = report.contamination
     if found is None:
         return []
+    from lem.corpus.contamination import Kind
+
     kinds = [h.kind for h in found.hits]
-    counts = ", ".join(f"{kinds.count(k)} {k}" for k in ("verbatim", "partial", "rephrased"))
+    counts = ", ".join(f"{kinds.count(k)} {k}" for k in get_args(Kind))
     return _wrapped(
         f"Probes found in the lessons: {len(found.hits)} of {found.probes} ({counts}); "
         f"{found.texts} questions and answers read."

@@ -2,18 +2,22 @@
 
 A model that was trained on a probe, or on an answer to it, shows on that probe what it was told,
 not how it reasons. Word for word is measured by containment: the share of the probe's sequences
-of eight words that stand in a training text, and the longest run in common. In other words is
-measured by semantic likeness, where an embedding model is at hand.
+of eight words that stand in a training text, and the longest run in common. With some words
+changed it is found by its sequences of three words, which need not be next to each other. In other
+words is measured by semantic likeness, where an embedding model is at hand.
+`benchmarks/duplicate_detection.py` counts what each of them finds.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
+from lem.corpus.duplicates import SHINGLE
 from lem.corpus.semantic import Embedded, Embedder
 from lem.corpus.texts import Passage, ngrams
+from lem.scorers.overlap import overlap
 
 N = 8
 """Words a sequence. Brown et al. (2020) used 13 on web text, where common phrases are long; in
@@ -23,10 +27,13 @@ about different things share as many)."""
 VERBATIM = 0.5
 """From this containment on the probe as a whole stands in the training text."""
 
+REWORDED = 0.25
+"""From this share of its three-word sequences on a probe stands in a text with words changed."""
+
 REPHRASED = 0.65
 """From this cosine on a training text counts as the probe in other words."""
 
-Kind = Literal["verbatim", "partial", "rephrased"]
+Kind = Literal["verbatim", "partial", "reworded", "rephrased"]
 
 
 class Hit(NamedTuple):
@@ -36,7 +43,8 @@ class Hit(NamedTuple):
     text: Passage
     kind: Kind
     containment: float
-    """Share of the probe's sequences of `N` words that stand in the text, 0 to 1."""
+    """Share of the probe's sequences of `N` words that stand in the text, 0 to 1; of a reworded
+    one that of its sequences of three words."""
     longest_run: int
     """In words."""
     likeness: float | None
@@ -76,6 +84,11 @@ def contamination(
         known = worst.get(number)
         if known is None or (share, run) > (known.containment, known.longest_run):
             worst[number] = hit
+    for (number, text), share in _short_sequences(training, probes).items():
+        known = worst.get(number)
+        if known is None or (known.kind == "reworded" and share > known.containment):
+            run = overlap(training[text].text, probes[number].text).longest_run
+            worst[number] = Hit(probes[number], training[text], "reworded", share, run, None)
     likest = None
     if embedder is not None and training and probes:
         rows = Embedded(training, embedder)
@@ -91,7 +104,7 @@ def contamination(
                 worst[number] = worst[number]._replace(likeness=cosine)
             elif cosine >= rephrased:
                 worst[number] = hit
-    order = {"verbatim": 0, "partial": 1, "rephrased": 2}
+    order = {"verbatim": 0, "partial": 1, "reworded": 2, "rephrased": 3}
     hits = sorted(
         worst.values(),
         key=lambda h: (order[h.kind], -h.containment, -(h.likeness or 0.0), h.probe.name),
@@ -132,4 +145,27 @@ def _quotations(
             for gram in ngrams(text.words, size):
                 for number in short.get(gram, ()):
                     found[number, text_number] = 1.0, size
+    return found
+
+
+def _short_sequences(
+    training: Iterable[Passage], probes: Sequence[Passage]
+) -> dict[tuple[int, int], float]:
+    """(probe, text) -> share of the probe's distinct three-word sequences that the text has, for
+    probes of `N` words or more."""
+    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    sizes = []
+    for number, probe in enumerate(probes):
+        grams = set(ngrams(probe.words, SHINGLE)) if len(probe.words) >= N else set()
+        sizes.append(len(grams))
+        for gram in grams:
+            index[gram].append(number)
+    found: dict[tuple[int, int], float] = {}
+    for text_number, text in enumerate(training):
+        counts: Counter[int] = Counter()
+        for gram in set(ngrams(text.words, SHINGLE)):
+            counts.update(index.get(gram, ()))
+        for number, count in counts.items():
+            if (share := count / sizes[number]) >= REWORDED:
+                found[number, text_number] = share
     return found
