@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from lem.errors import LemError
-from lem.probes import load_probes
+from lem.probes import card, load_probes, load_union
 
 GOOD = {"id": "A", "domain": "Identity", "prompt": "What now?"}
 
@@ -87,3 +87,31 @@ def test_missing_and_latin1(tmp_path):
     file.write_bytes('[{"id": "é"}]'.encode("latin-1"))
     with pytest.raises(LemError, match="not UTF-8"):
         load_probes(str(file))
+
+
+def test_the_union_of_a_set_and_its_part_is_the_set():
+    assert [p.id for p in load_union(["P20", "P100"])] == [p.id for p in load_probes("P100")]
+    whole = load_union(["P100", "P100R", "G100", "A60", "R200"])
+    assert len(whole) == 101 + 303 + 100 + 60 + 200
+    assert len({p.cluster for p in whole}) == 101 + 100 + 60 + 200
+
+
+EXTRAS = [
+    ({"notice": "x"}, "field 'notice' is not a list of texts"),
+    ({"notice": [""]}, "field 'notice' is not a list of texts"),
+    ({"check": {"kind": "sum", "value": 1}}, "field 'check' cannot be used: kind"),
+    ({"check": {"kind": "number"}}, "field 'check' cannot be used: value"),
+    ({"check": 42}, "field 'check' cannot be used"),
+]
+
+
+@pytest.mark.parametrize(("extra", "said"), EXTRAS)
+def test_what_a_good_answer_is_must_be_well_told(tmp_path, extra, said):
+    with pytest.raises(LemError, match=said):
+        load_probes(write(tmp_path, json.dumps([{**GOOD, **extra}])))
+
+
+def test_cards():
+    assert card("p100").startswith("# P100")
+    with pytest.raises(LemError, match="no built-in probe set 'P7'"):
+        card("P7")
