@@ -204,7 +204,6 @@ BROKEN = [
         ],
     ),
     ("leak", [lesson("L", "Q?", TEXTS[0] + " Axiom 2 asks for it.")]),
-    ("stock phrase", [lesson("L", "Q?", "As a language model, no. " + TEXTS[0])]),
     ("exact duplicate", [lesson("L1", "One?", TEXTS[0]), lesson("L2", "Two?", TEXTS[0].upper())]),
     ("near duplicate", [lesson("L1", "A?", TEXTS[0]), lesson("L2", "B?", reworded(TEXTS[0], 9))]),
     ("contamination", [lesson("L", PROBE.prompt, TEXTS[0])]),
@@ -360,3 +359,11 @@ def test_splitting_on_the_command_line(tmp_path):
     assert counts == {"train": 20, "valid": 10, "test": 10}
     done = lem("lessons", "split", "creative", "--output", "d", *more, cwd=tmp_path)
     assert done.returncode == 2 and "already has" in done.stderr
+
+
+def test_built_in_answers_have_no_stock_phrases_and_others_are_counted():
+    stocky = lesson("L", "Q?", "As a language model, no. " + TEXTS[0])
+    report = check([SetOf("mine", [stocky])])
+    assert report.findings == [] and [p.stock for p in report.parts] == [0, 1]
+    report = check([SetOf("zen", [stocky])])
+    assert "stock phrase" in {f.rule for f in report.findings}

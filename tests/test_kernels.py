@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from conftest import lem
 from lem.conditions import all_conditions, choose
 from lem.errors import LemError
 from lem.kernels import (
@@ -170,3 +171,10 @@ def test_names_and_texts_must_differ():
         all_conditions([one, make_kernel("a", "y", "")])
     with pytest.raises(LemError, match="taken"):
         all_conditions([make_kernel("baseline", "x", "")])
+
+
+def test_the_card_tells_the_true_sizes(tmp_path):
+    text = lem("kernel", "card", cwd=tmp_path).stdout
+    for name, where in BUILT_IN.items():
+        kernel = load_kernel(name, where)
+        assert f"{len(kernel.text.encode()):,} bytes" in text

@@ -102,10 +102,11 @@ def table(report: CheckReport, against: list[SetOf]) -> str:
                 f"{p.set} {p.part}s: most frequent opening {p.opening.words!r}, "
                 f"{p.opening.texts} of {p.texts} ({p.opening.share:.1%})"
             )
+        if p.part == "answer":
+            lines.append(f"{p.set} answers with a stock refusal or opening: {p.stock}")
     for name, fields in report.counts.items():
         for field, values in fields.items():
-            text = ", ".join(f"{excerpt(v, 20)} {n}" for v, n in list(values.items())[:24])
-            lines += _wrapped(f"{name}, by {field}: {text}")
+            lines += _balance(name, field, values)
     lines += _meaning(report)
     lines += _contamination(report)
     shown = report.findings[:_SHOWN]
@@ -116,6 +117,16 @@ def table(report: CheckReport, against: list[SetOf]) -> str:
         names = ", ".join(s.name for s in against)
         lines += _wrapped("No rule is broken." + (f" Compared with: {names}." if names else ""))
     return "\n".join(lines)
+
+
+def _balance(name: str, field: str, values: dict[str, int]) -> list[str]:
+    """How a set is spread over a field; values of one item each are only counted, if many."""
+    if len(values) < 2:
+        return []
+    single = [v for v, n in values.items() if n == 1] if len(values) > 24 else []
+    parts = [f"{excerpt(v, 20)} {n}" for v, n in values.items() if v not in single]
+    parts += [f"{len(single)} others once each"] if single else []
+    return _wrapped(f"{name}, by {field}: {', '.join(parts)}")
 
 
 def _row(p: PartFigures) -> str:
@@ -133,7 +144,9 @@ def _meaning(report: CheckReport) -> list[str]:
         return ["Likeness of meaning: not measured (pip install 'lem-lab[semantic]')."]
     lines = []
     if report.nearest_across:
-        lines.append(f"Likest between sets (cosine; a duplicate from {report.semantic_limit}):")
+        lines.append(
+            f"Likest between sets (cosine; with a probe a duplicate from {report.semantic_limit}):"
+        )
         lines += [_pair_line(p) for p in report.nearest_across[:8]]
     if report.rephrasings:
         low, middle, high = report.rephrasings

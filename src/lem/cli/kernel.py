@@ -9,6 +9,7 @@ import click
 from lem.conditions import all_conditions
 from lem.errors import LemError
 from lem.kernels import BUILT_IN, ethics_words, load_kernel, parse_kernel_option
+from lem.kernels.load import data_text
 from lem.records import Condition, Kernel
 from lem.text import dump_json, excerpt, printable
 
@@ -49,6 +50,12 @@ def show(name: str | None, kernels: tuple[str, ...], seed: int) -> None:
             f"Choose from: {', '.join(a.name for a in arms)}.",
         )
     click.echo(printable(chosen.kernel.text) if chosen.kernel else "(no kernel)")
+
+
+@command.command("card")
+def show_card() -> None:
+    """Print the card of the built-in kernel and its controls."""
+    click.echo(data_text("LEK-1.md").rstrip())
 
 
 @command.command(

@@ -56,6 +56,8 @@ class PartFigures(NamedTuple):
     """Median over the texts."""
     planted: float
     """Words of the old scores a thousand words."""
+    stock: int
+    """Texts with a stock refusal or a stock opening."""
     nearest: Pair | None
     """The likest two of it, clusters and the sides of one lesson apart; None without embeddings."""
     mean_likeness: float | None
@@ -154,7 +156,7 @@ def check(
         findings += [
             Finding("semantic duplicate", p.first.name, f"{p.likeness:.2f} to {p.second.name}")
             for p in across
-            if p.likeness >= REPHRASED
+            if p.likeness >= limit_between(p.first, p.second)
         ]
     parts = [
         _figures(n, part, ps, embedder) for n, all_ in own.items() for part, ps in _parts(all_)
@@ -183,6 +185,12 @@ def check(
     )
 
 
+def limit_between(a: Passage, b: Passage) -> float:
+    """The cosine from which on passages of two sets are semantic duplicates: two lessons may be on
+    one subject, a lesson and a probe, or an evaluation and a held-out probe, may not."""
+    return Rules().semantic if "prompt" not in (a.part, b.part) else REPHRASED
+
+
 def _how(hit: Any) -> str:
     return f"{hit.containment:.0%} of it, {hit.longest_run} words in a row"
 
@@ -205,7 +213,7 @@ def _by_text(passages: list[Passage], rules: Rules, kernels: list[str]) -> list[
             findings.append(
                 Finding("planted words", p.name, f"{', '.join(words)} (at most {limit})")
             )
-        if p.part == "answer" and (phrases := style.stock(p.text)):
+        if rules.stock and p.part == "answer" and (phrases := style.stock(p.text)):
             findings.append(Finding("stock phrase", p.name, ", ".join(phrases)))
     return findings
 
@@ -296,6 +304,7 @@ def _figures(
         opening=style.openings(passages)[0],
         reading_level=median(style.reading_level(p.text) for p in passages),
         planted=1000 * words / max(1, sizes.total),
+        stock=sum(bool(style.stock(p.text)) for p in passages),
         nearest=pairs[0] if pairs else None,
         mean_likeness=average,
     )

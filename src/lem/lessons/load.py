@@ -103,7 +103,12 @@ def _parse(text: str, source: str, set_name: str, split: Split) -> list[Lesson]:
     items = json_items(text, source, "lesson", _EXAMPLE)
     if not items:
         raise LemError(f"{source} holds no lessons.", _STOPPED, "Add at least one lesson.")
-    return _distinct([_lesson(item, f"{source}, {at}", set_name, split) for at, item in items])
+    stem = Path(source).stem
+    lessons = [
+        _lesson(item, f"{source}, {at}", set_name, split, f"{stem}-{number}")
+        for number, (at, item) in enumerate(items, 1)
+    ]
+    return _distinct(lessons)
 
 
 def _distinct(lessons: list[Lesson]) -> list[Lesson]:
@@ -120,7 +125,7 @@ def _distinct(lessons: list[Lesson]) -> list[Lesson]:
     return lessons
 
 
-def _lesson(item: Any, place: str, set_name: str, split: Split) -> Lesson:
+def _lesson(item: Any, place: str, set_name: str, split: Split, own_id: str) -> Lesson:
     if not isinstance(item, dict):
         raise _refused(place, f"a lesson is an object, not {json_kind(item)}")
     messages = _messages(item, place)
@@ -135,7 +140,7 @@ def _lesson(item: Any, place: str, set_name: str, split: Split) -> Lesson:
         raise _refused(place, "field 'axioms' is not a list of numbers from 1 to 5")
     given = item.get("id")
     return Lesson(
-        id=str(given) if isinstance(given, str | int) and str(given).strip() else place,
+        id=str(given) if isinstance(given, str | int) and str(given).strip() else own_id,
         set=set_name,
         messages=messages,
         split=cast(Split, own_split),
