@@ -92,9 +92,9 @@ def table(report: CheckReport, against: list[SetOf]) -> str:
     """The report in 80 columns."""
     lines = [f"{'set, part':22}{'texts':>6}{'words':>14}{'level':>7}{'planted':>9}  likest two"]
     lines += [_row(p) for p in report.parts]
-    lines.append(
-        "words: least–median–most; level: reading years (ARI, median); planted: words of "
-        "the\nold scores a thousand; likest two: cosine, and the mean over all pairs."
+    lines += _wrapped(
+        "words: least–median–most; level: reading years (ARI, median); planted: words of the old "
+        "scores a thousand; likest two: cosine, and the mean over all pairs."
     )
     for p in report.parts:
         if p.texts >= 20:
@@ -110,9 +110,10 @@ def table(report: CheckReport, against: list[SetOf]) -> str:
     lines += _meaning(report)
     lines += _contamination(report)
     shown = report.findings[:_SHOWN]
-    lines += [f"  {f.rule}: {excerpt(f.where, 40)}: {excerpt(f.what, 60)}" for f in shown]
+    for f in shown:
+        lines += _wrapped(f"- {f.rule}: {excerpt(f.where, 50)}: {excerpt(f.what, 90)}")
     if len(report.findings) > _SHOWN:
-        lines.append(f"  … and {len(report.findings) - _SHOWN} more (--json has all)")
+        lines.append(f"… and {len(report.findings) - _SHOWN} more (--json has all)")
     if not report.findings:
         names = ", ".join(s.name for s in against)
         lines += _wrapped("No rule is broken." + (f" Compared with: {names}." if names else ""))
@@ -145,7 +146,7 @@ def _meaning(report: CheckReport) -> list[str]:
     lines = []
     if report.nearest_across:
         lines.append(
-            f"Likest between sets (cosine; with a probe a duplicate from {report.semantic_limit}):"
+            f"Likest between sets (cosine; with a probe, a duplicate from {report.semantic_limit}):"
         )
         lines += [_pair_line(p) for p in report.nearest_across[:8]]
     if report.rephrasings:

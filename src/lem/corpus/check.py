@@ -152,11 +152,10 @@ def check(
         say("likeness of meaning")
         for name, passages in (own | others).items():
             embedded[name] = Embedded(passages, embedder)
-        across = _across(embedded, set(own))
+        across, alike = _across(embedded, set(own))
         findings += [
             Finding("semantic duplicate", p.first.name, f"{p.likeness:.2f} to {p.second.name}")
-            for p in across
-            if p.likeness >= limit_between(p.first, p.second)
+            for p in alike
         ]
     parts = [
         _figures(n, part, ps, embedder) for n, all_ in own.items() for part, ps in _parts(all_)
@@ -273,18 +272,18 @@ def _duplicate_findings(
     return findings
 
 
-def _across(embedded: dict[str, Embedded], own: set[str]) -> list[Pair]:
-    """For each two sets, one of them one's own, their likest passages of different clusters."""
+def _across(embedded: dict[str, Embedded], own: set[str]) -> tuple[list[Pair], list[Pair]]:
+    """Between each two sets, one of them one's own: the likest pair, and all duplicates; the likest
+    first."""
     names = list(embedded)
-    found = []
+    nearest, alike = [], []
     for at, a in enumerate(names):
         for b in names[at + 1 :]:
-            if a not in own and b not in own:
-                continue
-            pair = embedded[a].likest(embedded[b])
-            if pair:
-                found.append(pair)
-    return sorted(found, key=lambda p: -p.likeness)
+            if a in own or b in own:
+                pairs = embedded[a].across(embedded[b])
+                nearest += pairs[:1]
+                alike += [p for p in pairs if p.likeness >= limit_between(p.first, p.second)]
+    return sorted(nearest, key=lambda p: -p.likeness), sorted(alike, key=lambda p: -p.likeness)
 
 
 def _figures(

@@ -30,8 +30,10 @@ VERBATIM = 0.5
 REWORDED = 0.25
 """From this share of its three-word sequences on a probe stands in a text with words changed."""
 
-REPHRASED = 0.65
-"""From this cosine on a training text counts as the probe in other words."""
+REPHRASED = 0.6
+"""From this cosine on a training text counts as the probe in other words. Of the 300 built-in
+rephrasings of dilemmas 55 % are above it, of 281,600 pairs of texts about different
+things none."""
 
 Kind = Literal["verbatim", "partial", "reworded", "rephrased"]
 

@@ -42,10 +42,10 @@ new message alone, without a title, quotation marks or comment.
 
 {prompt}"""
 
-MEANING = 0.4
+MEANING = 0.45
 """Least cosine between a rephrasing and its original. Of the 300 built-in rephrasings of dilemmas,
-written by hand to change teller, time or country, nine in ten are above it; of pairs of built-in
-probes that are not rephrasings, one in two hundred."""
+which change teller, time or country, 86 % are above it; of the pairs of a probe and a rephrasing of
+another probe 0.4 %."""
 
 COPIED = 7
 """Most words in a row that may be the original's."""

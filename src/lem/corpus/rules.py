@@ -57,7 +57,7 @@ RULES = {
     "R200": Rules(words={"prompt": (5, 90)}, openings=(), runs=(), near=0.8, semantic=0.95),
     "ethics": Rules(stock=True, words={"answer": (150, 550)}, planted={"answer": 5}),
     "zen": Rules(stock=True, words={"answer": (60, 400)}, planted={"answer": 3}),
-    "creative": Rules(stock=True, words={"answer": (120, 350)}, planted={"answer": 8}),
+    "creative": Rules(stock=True, words={"answer": (120, 450)}, planted={"answer": 8}),
 }
 
 

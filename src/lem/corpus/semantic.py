@@ -146,30 +146,21 @@ class Embedded:
         both: Floats = np.maximum.reduceat(by_row, other._starts, axis=1)
         return both
 
-    def nearest(self, other: Embedded) -> list[Pair]:
-        """For each passage here the likest one there, the likest pair first."""
+    def across(self, other: Embedded) -> list[Pair]:
+        """For each passage here the likest one of another cluster there, the likest pair first."""
         if not self.passages or not other.passages:
             return []
-        table = self.likeness(other)
-        best = table.argmax(axis=1)
-        pairs = [
-            Pair(mine, other.passages[at], float(table[row, at]))
-            for row, (mine, at) in enumerate(zip(self.passages, best))
-        ]
-        return sorted(pairs, key=lambda p: (-p.likeness, p.first.name))
-
-    def likest(self, other: Embedded) -> Pair | None:
-        """The likest passages of different clusters, one of them here and the other there."""
-        if not self.passages or not other.passages:
-            return None
         table = self.likeness(other)
         mine = np.array([p.cluster for p in self.passages])
         theirs = np.array([p.cluster for p in other.passages])
         table[mine[:, None] == theirs[None, :]] = -2.0
-        row, column = divmod(int(table.argmax()), table.shape[1])
-        if table[row, column] < -1.5:
-            return None
-        return Pair(self.passages[row], other.passages[column], float(table[row, column]))
+        best = table.argmax(axis=1)
+        pairs = [
+            Pair(passage, other.passages[at], float(table[row, at]))
+            for row, (passage, at) in enumerate(zip(self.passages, best))
+            if table[row, at] > -1.5
+        ]
+        return sorted(pairs, key=lambda p: (-p.likeness, p.first.name))
 
     def within(self) -> tuple[list[Pair], float]:
         """The likest pairs among these passages, and the mean over all pairs.
