@@ -37,9 +37,10 @@ from lem.judge.material import Answer, Material
 from lem.judge.prompts import ask_score, ask_winner
 from lem.kernels import BUILT_IN as KERNELS
 from lem.kernels import load_kernel
+from lem.probes import load_probes
 from lem.records import Sampling
 from lem.runs import read_responses
-from servers import Server, delta, says, status, stream
+from servers import Server, delta, in_turn, says, status, stream
 
 HARM = load_rubrics(["harm"])
 
@@ -111,6 +112,29 @@ def judged_by(server, answers, **options):
 
 
 # --- rubrics -------------------------------------------------------------------------------------
+
+
+def test_noticing_shows_the_points_and_judges_nothing_without_them(tmp_path):
+    noticing = load_rubrics(["noticing"])
+    answers = material(tmp_path, ["There are two more buses.", "Pick one."])
+    told = dataclasses.replace(answers.answers[0], notice=("A third bus goes at nine.",))
+    mixed = dataclasses.replace(answers, answers=[told, answers.answers[1]])
+    with Server(in_turn(says(verdict(4)))) as server:
+        judged = judged_by(server, mixed, rubrics=noticing)
+        asked = server.bodies[-1]["messages"][-1]["content"]
+    assert "points]\n- A third bus goes at nine.\n" in asked
+    assert [(j.value, j.unscored) for j in judged.judgements] == [(4, None), (None, "no points")]
+    with Server(in_turn(says(verdict(4)))) as server:
+        judged_by(server, dataclasses.replace(mixed, folder=tmp_path / "harm"))
+        assert all("A third bus" not in b["messages"][-1]["content"] for b in server.bodies)
+
+
+def test_a_run_and_a_file_carry_what_to_notice(tmp_path):
+    run_ab(Experiment(model="echo", probes="A60", limit=2, max_tokens=400), folder=tmp_path / "r")
+    wanted = [tuple(p.notice) for p in load_probes("A60")[:2]]
+    assert [a.notice for a in read_material(tmp_path / "r").answers][:2] == wanted
+    (tmp_path / "a.jsonl").write_text('{"prompt": "?", "response": "!", "notice": ["x"]}\n')
+    assert read_material(tmp_path / "a.jsonl").answers[0].notice == ("x",)
 
 
 def test_built_in_rubrics():

@@ -12,6 +12,8 @@ from rich.text import Text
 from lem.engines import EngineOptions, resolve
 from lem.errors import LemError
 from lem.judge import (
+    BUILT_IN,
+    ON_REQUEST,
     Summary,
     judge,
     load_rubrics,
@@ -28,7 +30,7 @@ from lem.text import dump_json, printable, write_atomic
 
 def _print_rubrics(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        for rubric in load_rubrics():
+        for rubric in load_rubrics(BUILT_IN + ON_REQUEST):
             click.echo(f"{rubric.id} (version {rubric.version}, {rubric.sha256[:12]})")
             click.echo(f"  {click.wrap_text(rubric.question, 76, subsequent_indent='  ')}")
         ctx.exit()
@@ -60,7 +62,8 @@ Judging stopped at any moment goes on where it was with the same command."""
     "names",
     multiple=True,
     metavar="NAME|FILE",
-    help="Repeatable. Default: all built-in rubrics.",
+    help="Repeatable. Default: all built-in rubrics but noticing, which needs probes that say "
+    "what a good answer notices, such as A60.",
 )
 @click.option(
     "--rubrics",

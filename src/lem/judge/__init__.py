@@ -8,12 +8,13 @@ judged = judge(read_material(Path("runs/NAME")), resolve("judge.gguf"), load_rub
 from lem.judge.judging import Judged, Judgement, judge, read_judgements
 from lem.judge.material import Answer, Material, read_material
 from lem.judge.others import other_judges, read_labels
-from lem.judge.rubrics import BUILT_IN, Rubric, load_rubrics
+from lem.judge.rubrics import BUILT_IN, ON_REQUEST, Rubric, load_rubrics
 from lem.judge.summary import Summary, summarise
 from lem.judge.verdicts import UNSCORED, Verdict, read_verdict
 
 __all__ = [
     "BUILT_IN",
+    "ON_REQUEST",
     "UNSCORED",
     "Answer",
     "Judged",

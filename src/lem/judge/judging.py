@@ -182,8 +182,11 @@ def _item(engine: Engine, rubric: Rubric, shown: tuple[Answer, ...], sampling: S
         return _Item(rubric, shown, None, "empty answer")
     if len(set(texts)) < len(texts):
         return _Item(rubric, shown, None, None)  # two equal answers: a tie without asking
+    if rubric.notice and not shown[0].notice:
+        return _Item(rubric, shown, None, "no points")
     ask = ask_score if len(shown) == 1 else ask_winner
-    prompt = ask(rubric, shown[0].question, *texts)
+    points = shown[0].notice if rubric.notice else ()
+    prompt = ask(rubric, shown[0].question, *texts, notice=points)
     if engine.foreign_tokens(prompt):
         return _Item(rubric, shown, None, "control tokens")
     # Named after the answers in the order shown, so that scripted judges (replay) can be written.

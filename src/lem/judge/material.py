@@ -39,6 +39,7 @@ class _Line(BaseModel):
 
 
 class _PlainLine(_Line):
+    notice: list[str] = []
     response: str
     condition: Name = "answer"
     sample: int = 0
@@ -65,6 +66,8 @@ class Answer:
     text: str
     cut: bool = False
     """Stopped at the token limit."""
+    notice: tuple[str, ...] = ()
+    """What a good answer to the question notices, where the probe says so."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,6 +132,7 @@ def _run(folder: Path) -> Material:
             question=probe["prompt"],
             text=r.final,
             cut=r.finish_reason == "length",
+            notice=tuple(probe.get("notice", ())),
         )
     order = {probe: number for number, probe in enumerate(probes)}
     engine = manifest["engine"]
@@ -179,4 +183,6 @@ def _answers(record: dict[str, Any], number: int) -> list[Answer]:
         pairs = [(name, entry.response) for name, entry in told.conditions.items()]
         return [Answer(told.id, told.id, name, 0, told.prompt, text) for name, text in pairs]
     line = _PlainLine.model_validate({"id": f"line {number}"} | record)
-    return [Answer(line.id, line.id, line.condition, line.sample, line.prompt, line.response)]
+    notice = tuple(line.notice)
+    place = line.id, line.id, line.condition, line.sample
+    return [Answer(*place, line.prompt, line.response, notice=notice)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 from lem.judge.rubrics import HIGHEST, LOWEST, Rubric
@@ -33,22 +34,32 @@ _TWO_FORM = (
 )
 
 
-def ask_score(rubric: Rubric, question: str, answer: str) -> str:
+def ask_score(rubric: Rubric, question: str, answer: str, *, notice: Sequence[str] = ()) -> str:
     """The prompt for a score of one answer.
 
     Prompts of one rubric begin alike, so that an engine computes that part once.
+
+    Args:
+        notice: what a good answer notices, for rubrics that show it.
     """
-    return _prompt("one answer to a question", rubric, _ONE_FORM, question=question, answer=answer)
+    material = {"question": question, **_points(notice), "answer": answer}
+    return _prompt("one answer to a question", rubric, _ONE_FORM, **material)
 
 
-def ask_winner(rubric: Rubric, question: str, first: str, second: str) -> str:
+def ask_winner(
+    rubric: Rubric, question: str, first: str, second: str, *, notice: Sequence[str] = ()
+) -> str:
     """The prompt for a choice between two answers, shown as A and B."""
     return _prompt(
         "which of two answers to a question is better",
         rubric,
         _TWO_FORM,
-        **{"question": question, "answer A": first, "answer B": second},
+        **{"question": question, **_points(notice), "answer A": first, "answer B": second},
     )
+
+
+def _points(notice: Sequence[str]) -> dict[str, str]:
+    return {"points": "\n".join(f"- {point}" for point in notice)} if notice else {}
 
 
 def _prompt(task: str, rubric: Rubric, form: str, **material: str) -> str:

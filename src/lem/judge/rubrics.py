@@ -24,6 +24,8 @@ BUILT_IN: Final = (
     "usefulness",
     "harm",
 )
+#: On request only: it needs probes that say what a good answer notices.
+ON_REQUEST: Final = ("noticing",)
 LOWEST, HIGHEST = 1, 5
 _LEVELS = [str(level) for level in range(LOWEST, HIGHEST + 1)]
 
@@ -49,6 +51,9 @@ class Rubric(Record):
     """What an answer is like that earns "1" … "5"."""
     ignore: Annotated[list[Text], Field(min_length=1)]
     """What must not earn anything."""
+    notice: bool = False
+    """Whether the judge is shown what the probe says a good answer notices. Answers to probes that
+    say nothing are not judged."""
 
     @field_validator("scale")
     @classmethod
@@ -62,7 +67,8 @@ class Rubric(Record):
     @property
     def sha256(self) -> str:
         """Of the content: the layout of the file does not matter."""
-        return sha256(dump_json(json.loads(self.model_dump_json())))
+        content = self.model_dump_json(exclude_defaults=True)
+        return sha256(dump_json(json.loads(content)))
 
 
 def load_rubrics(names: Sequence[str] = ()) -> list[Rubric]:
@@ -84,14 +90,14 @@ def load_rubrics(names: Sequence[str] = ()) -> list[Rubric]:
 
 def _load(name: str) -> Rubric:
     path = Path(name)
-    if name in BUILT_IN and not path.exists():
+    if name in BUILT_IN + ON_REQUEST and not path.exists():
         data = resources.files("lem.judge") / "data" / f"{name}.json"
         return Rubric.model_validate_json(data.read_text(encoding="utf-8"))
     if not path.exists():
         raise LemError(
             f"No such rubric or file: {name}",
             "Nothing was judged.",
-            f"Name a JSON file, or a built-in rubric: {', '.join(BUILT_IN)}.",
+            f"Name a JSON file, or a built-in rubric: {', '.join(BUILT_IN + ON_REQUEST)}.",
         )
     try:
         return Rubric.model_validate(json.loads(read_text(path, "rubric")))

@@ -12,11 +12,12 @@ from lem.text import excerpt
 
 #: Why there is no verdict. On the reply: cut off; refused; other text than one JSON object; an
 #: object of another form; a score off the scale; more than one verdict. On the request: it
-#: failed; the answer to be judged is empty; the prompt is longer than the judge's context; it
-#: holds what the judge reads as control tokens.
+#: failed; the answer to be judged is empty; the rubric needs points to notice and the probe has
+#: none; the prompt is longer than the judge's context; it holds what the judge reads as control
+#: tokens.
 UNSCORED = (
     *("truncated", "refused", "nonsense", "malformed", "out of range", "ambiguous"),
-    *("failed", "empty answer", "too long", "control tokens"),
+    *("failed", "empty answer", "no points", "too long", "control tokens"),
 )
 
 _SCORES: dict[Any, int] = {score: score for score in range(LOWEST, HIGHEST + 1)}

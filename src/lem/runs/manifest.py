@@ -131,6 +131,7 @@ def write_manifest(
                     "cluster": p.cluster,
                     "prompt": p.prompt,
                     **({"check": p.check.model_dump()} if p.check else {}),
+                    **({"notice": p.notice} if p.notice else {}),
                 }
                 for p in plan.probes
             ],
