@@ -16,11 +16,16 @@ RIGHT_AND_WRONG = [
     ("number", -1234.5, ["-1,234.5", "\u22121234.50 euros"], ["1234.5", "1,234"]),
     ("number", 7, ["3 + 4 = 7"], ["7, or rather 8", "v7"]),
     ("one-of", ["Canberra"], ["Canberra", "It is canberra."], ["Sydney", "Canberras", "Can berra"]),
+    ("one-of", ["cafe\u0301"], ["café", "A cafe\u0301."], ["cafe"]),
+    ("json", {"a": True, "n": 1}, ['{"n": 1.0, "a": true}'], ['{"a": 1, "n": 1}']),
     ("one-of", ["ice", "frozen water"], ["Frozen water!"], ["rice", "icecream"]),
     (
         "choice",
         "B",
-        ["B", "B)", "b is wrong. Answer: B", "The answer is B.", "(B) rain", "It's B"],
+        [
+            *("B", "B)", "b is wrong. Answer: B", "The answer is B.", "(B) rain", "It's B"),
+            *("Answer: B, since A is too small", "**Answer:** B. Not C."),
+        ],
         ["C", "A or B", "answer: C, not B", "rain", ""],
     ),
     ("choice", "A", ["A", "A.", "Option A"], ["A dog", "A or B"]),
@@ -40,12 +45,54 @@ def test_right_and_wrong_answers(kind, value, right, wrong):
     assert [t for t in wrong if correct(t, kind, value)] == []
 
 
-@pytest.mark.parametrize(
-    ("kind", "value"), [("sum", 1), ("number", "x"), ("regex", "("), ("one-of", 5)]
-)
+BROKEN = [
+    *[("sum", 1), ("number", "x"), ("number", float("nan")), ("number", float("inf"))],
+    *[("number", 10**400), ("number", True), ("number", None), ("number", [42])],
+    *[("one-of", 5), ("one-of", []), ("one-of", ""), ("one-of", [" "]), ("one-of", {"a": 1})],
+    *[("choice", ""), ("choice", "AB"), ("choice", 3)],
+    *[("regex", "("), ("regex", "(" * 20_000), ("regex", "a{99999999999999999999}")],
+]
+
+
+@pytest.mark.parametrize(("kind", "value"), BROKEN, ids=lambda v: repr(v)[:20])
 def test_a_broken_check_is_no_wrong_answer(kind, value):
-    with pytest.raises(LemError, match="cannot be used"):
-        correct("42", kind, value)
+    for answer in ("42", ""):
+        with pytest.raises(LemError, match="cannot be used") as caught:
+            correct(answer, kind, value)
+        assert len(caught.value.cause) < 300
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [*(b for b in BROKEN if b[1] is not True), ("json", {"a": float("nan")})],  # true is read as 1
+    ids=lambda v: repr(v)[:20],
+)
+def test_a_broken_check_is_found_before_anything_is_asked(tmp_path, kind, value):
+    probe = {"id": "S", "domain": "D", "prompt": "?", "check": {"kind": kind, "value": value}}
+    (tmp_path / "p.json").write_text(json.dumps([probe]))
+    with pytest.raises(LemError, match=r"line 1 \(probe 1\): field 'check' cannot be used"):
+        load_probes(str(tmp_path / "p.json"))
+
+
+def test_a_broken_check_spoils_its_line_only(tmp_path):
+    checks = [{"kind": "number", "value": 42}, {"kind": "regex", "value": "("}, {"kind": ["x"]}]
+    rows = [{"response": "42", "check": check} for check in checks]
+    (tmp_path / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = lem("score", "a.jsonl", "--scorer", "checks", cwd=tmp_path)
+    assert "1 answer scored, 2 broken lines" in done.stdout, done.stderr
+    assert "a.jsonl, line 2: field 'check'" in done.stderr and "line 3" in done.stderr
+
+
+def test_a_manifest_with_a_check_that_is_none(tmp_path):
+    probe = {"id": "S", "domain": "D", "prompt": "42", "check": {"kind": "number", "value": 42}}
+    (tmp_path / "p.json").write_text(json.dumps([probe]))
+    done = lem("ab", "--model", "echo", "--probes", "p.json", "--run", "r", "-q", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    manifest = json.loads((tmp_path / "r" / "run.json").read_text())
+    manifest["probes"]["items"][0]["check"] = "number"
+    (tmp_path / "r" / "run.json").write_text(json.dumps(manifest))
+    done = lem("score", "r", "--scorer", "checks", cwd=tmp_path)
+    assert done.returncode == 2 and "the check of a probe is a text" in done.stderr
 
 
 def test_an_answer_without_a_check_has_no_score():

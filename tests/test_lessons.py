@@ -1,6 +1,8 @@
 """Lessons: the shapes they come in, the files trainers read, signing."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -13,6 +15,7 @@ from lem.kernels import load_kernel
 from lem.kernels.load import make_kernel
 from lem.lessons import load_lessons, sign, signature, unsign, write_folder
 from lem.lessons.sign import LICENCE_NOTE, default_closing
+from lem.probes import load_probes
 
 CHAT = {
     "messages": [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "Because."}]
@@ -76,6 +79,10 @@ BAD = [
     (lines({**CHAT, "topic": 3}), "'topic' must be a text"),
     (lines({**CHAT, "id": "A"}, {**CHAT, "id": "A"}), "was used before"),
     ('{"messages": [}\n{}', "line 1, column"),
+    (lines({**CHAT, "split": ["train"]}), "field 'split'"),
+    ("[" * 100_000, "nested too deeply"),
+    (lines(CHAT) + '{"messages": ' + "[" * 100_000, "line 2.*nested too deeply"),
+    ('{"messages": ' + "9" * 5000 + "}", "thousands of digits"),
 ]
 
 
@@ -91,6 +98,20 @@ def test_missing_sets_and_folders(tmp_path):
         load_lessons(str(tmp_path / "none.jsonl"))
     with pytest.raises(LemError, match=r"folder without train\.jsonl"):
         load_lessons(str(tmp_path))
+
+
+def test_names_that_no_file_can_have(tmp_path):
+    for words in (("lessons", "show"), ("sign",), ("unsign",), ("probes", "show")):
+        done = lem(*words, "x" * 300, cwd=tmp_path)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, words
+
+
+def test_an_instruction_of_several_turns_keeps_them_all(tmp_path):
+    turns = [{"role": "user", "content": "One."}, {"role": "user", "content": "Two."}]
+    (lesson,) = load_lessons(
+        write(tmp_path, lines({"instruction": turns, "input": "Three.", "output": "Done."}))
+    )
+    assert lesson.question == "One.\n\nTwo.\n\nThree."
 
 
 # --- files for trainers ---------------------------------------------------------------------------
@@ -136,6 +157,48 @@ def test_a_completion_holds_one_turn(tmp_path):
     rows = [json.loads(li) for li in (tmp_path / "d" / "train.jsonl").open()]
     assert rows and all(list(r) == ["prompt", "completion"] for r in rows)
     assert all(isinstance(r["prompt"], str) and isinstance(r["completion"], str) for r in rows)
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path):
+    write_folder(load_lessons("creative"), tmp_path)
+    before = (tmp_path / "train.jsonl").read_text()
+    (tmp_path / "valid.jsonl").mkdir()
+    with pytest.raises(LemError, match="Is a directory"):
+        write_folder(load_lessons("zen"), tmp_path, overwrite=True)
+    assert (tmp_path / "train.jsonl").read_text() == before
+    assert sorted(f.name for f in tmp_path.iterdir()) == [
+        *("dataset.json", "train.jsonl", "valid.jsonl")
+    ]
+    write_folder(load_lessons("creative"), tmp_path, overwrite=True)  # which has no valid lessons
+
+
+def test_a_lone_surrogate_is_written_as_utf8_can_hold_it(tmp_path):
+    name = write(tmp_path, json.dumps({"prompt": "a\ud800é", "completion": "b"}) + "\n")
+    write_folder(load_lessons(name), tmp_path / "data")
+    assert load_lessons(str(tmp_path / "data"))[0].question == "a\ud800é"
+
+
+def test_lessons_of_two_files_of_one_name_are_drawn_apart(tmp_path):
+    for name in "ab":
+        texts = [{"prompt": f"{name}{i}", "completion": f"{name}{i} " * 3} for i in range(10)]
+        (tmp_path / name).mkdir()
+        write(tmp_path / name, lines(*texts), "train.jsonl")
+    done = lem(
+        *("lessons", "split", "a/train.jsonl", "b/train.jsonl", "--output", "d", "--valid", ".5"),
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    drawn = load_lessons(str(tmp_path / "d"))
+    valid = {le.question for le in drawn if le.split == "valid"}
+    assert len(drawn) == 20 and len(valid) == 10
+    # taken for one, a0 and b0 would always be drawn together
+    assert {q[1] for q in valid if q[0] == "a"} != {q[1] for q in valid if q[0] == "b"}
+
+
+def test_a_share_is_a_number(tmp_path):
+    done = lem("lessons", "split", "zen", "--output", "d", "--valid", "nan", cwd=tmp_path)
+    assert done.returncode == 2 and "no share" in done.stderr
+    assert not (tmp_path / "d").exists()
 
 
 # --- signing --------------------------------------------------------------------------------------
@@ -222,3 +285,101 @@ def test_signing_refuses_what_it_cannot_do(tmp_path):
     side.write_text(side.read_text().replace("axioms", "maxims"))
     done = lem("unsign", "b.jsonl", cwd=tmp_path)
     assert done.returncode == 2 and "hash" in done.stderr
+
+
+def test_built_in_probes_keep_their_fields(tmp_path):
+    for name in ("A60", "R200", "P100R"):
+        assert lem("sign", name, "-o", f"{name}.json", cwd=tmp_path).returncode == 0
+        done = lem("unsign", f"{name}.json", "-o", f"plain-{name}.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        again, first = load_probes(str(tmp_path / f"plain-{name}.json")), load_probes(name)
+        apart = {"set", "source"}
+        assert [p.model_dump(exclude=apart) for p in again] == [
+            p.model_dump(exclude=apart) for p in first
+        ]
+
+
+def test_every_prompt_comes_back_from_a_file(tmp_path):
+    (tmp_path / "k.txt").write_text("Be good.\n\nBe kind.\n\n\n")
+    prompts = [
+        "Be good.\n\nBe kind.",
+        "Be good.\n\nx\n\nEnd.",
+        "End.",
+        "\u2028\x00\x85 ",
+        "\ud800é",
+    ]
+    items = [{"prompt": p} for p in prompts]
+    items.append({"messages": [{"role": "system", "content": ""}, {"role": "user", "content": ""}]})
+    (tmp_path / "a.jsonl").write_bytes(
+        b"\xef\xbb\xbf" + lines(*items).replace("\n", "\r\n").encode()
+    )
+    more = ("--kernel", "k=k.txt", "--signature", "End.")
+    assert lem("sign", "a.jsonl", "-o", "b.jsonl", *more, cwd=tmp_path).returncode == 0
+    assert lem("unsign", "b.jsonl", "-o", "c.jsonl", cwd=tmp_path).returncode == 0
+    back = (tmp_path / "c.jsonl").read_text(encoding="utf-8")
+    assert [json.loads(line) for line in back.split("\n")[:-1]] == items
+    assert lem("sign", "a.jsonl", *more, cwd=tmp_path).returncode == 0  # printed, too
+
+
+def test_standard_input_is_taken_as_a_file_would_be(tmp_path):
+    def piped(verb, raw):
+        words = [sys.executable, "-m", "lem", verb, "-"]
+        return subprocess.run(words, cwd=tmp_path, input=raw, capture_output=True)
+
+    done = piped("sign", b"\xef\xbb\xbfWho?\r\n")
+    assert b"\n\nWho?\n\n" in done.stdout and done.stdout.endswith(b".\r\n")
+    assert piped("unsign", done.stdout).stdout == b"Who?\r\n"
+    done = piped("sign", b"caf\xe9\n")
+    assert done.returncode == 2 and b"not UTF-8: byte 0xe9" in done.stderr and not done.stdout
+
+
+def test_what_cannot_be_kept_is_refused(tmp_path):
+    talk = [{"role": "user", "content": [{"type": "text", "text": "Q"}]}, *CHAT["messages"]]
+    for text, said in [
+        ('{"prompt": "a", "x": NaN}', "line 1: a number in it is NaN"),
+        ('{"prompt": "a", "x": 1e999}', "line 1: a number in it is NaN"),
+        ("[]", "holds no items"),
+        (json.dumps({"messages": talk}), "first user turn has no text"),
+    ]:
+        write(tmp_path, text, "a.jsonl")
+        done = lem("sign", "a.jsonl", "-o", "x", cwd=tmp_path)
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+        assert not (tmp_path / "x").exists()
+    with pytest.raises(LemError, match="not UTF-8"):
+        signature(LEK, closing="a\udcff")
+
+
+def test_a_signed_file_and_its_sidecar_are_written_together(tmp_path):
+    write(tmp_path, "before", "b.jsonl")
+    (tmp_path / "b.jsonl.sign.json").mkdir()
+    done = lem("sign", "P20", "-o", "b.jsonl", "--overwrite", cwd=tmp_path)
+    assert done.returncode == 2 and "Is a directory" in done.stderr
+    assert (tmp_path / "b.jsonl").read_text() == "before"
+    for words in (("sign", "P20", "-o", "."), ("unsign", ".")):
+        done = lem(*words, cwd=tmp_path)
+        assert done.returncode == 2 and "Traceback" not in done.stderr, words
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["b.jsonl", "b.jsonl.sign.json"]
+
+
+def test_unsigning_replaces_no_sidecar(tmp_path):
+    assert lem("sign", "P20", "-o", "b.json", cwd=tmp_path).returncode == 0
+    write(tmp_path, "{}", "c.json.sign.json")  # of an earlier c.json; nothing would touch it
+    assert lem("unsign", "b.json", "-o", "c.json", cwd=tmp_path).returncode == 0
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{}", "[1]", None])
+def test_a_sidecar_that_is_none(tmp_path, text):
+    assert lem("sign", "P20", "-o", "b.json", cwd=tmp_path).returncode == 0
+    side = tmp_path / "b.json.sign.json"
+    about = json.loads(side.read_text())
+    about["signature"]["closing"] = None  # a sandwich without its end, which would stay in prompts
+    side.write_text(text or json.dumps(about))
+    done = lem("unsign", "b.json", cwd=tmp_path)
+    assert done.returncode == 2 and "is no sidecar" in done.stderr
+
+
+def test_a_prompt_in_two_fields_is_not_signed_in_the_middle(tmp_path):
+    write(tmp_path, lines({"instruction": "Add.", "input": "1 and 2", "output": "3"}), "a.jsonl")
+    done = lem("sign", "a.jsonl", "-o", "b.jsonl", cwd=tmp_path)
+    assert done.returncode == 2 and "in two fields" in done.stderr
+    assert not (tmp_path / "b.jsonl").exists()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import re
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -51,6 +52,11 @@ def sha256(data: str | bytes) -> str:
     """Hex digest; text is hashed as UTF-8 (lone surrogates kept, so that any string has a hash)."""
     raw = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
     return hashlib.sha256(raw).hexdigest()
+
+
+def is_there(path: Path) -> bool:
+    """Whether something has this name; False too where nothing can (a name that is too long)."""
+    return os.path.lexists(path)
 
 
 def read_text(path: Path, what: str) -> str:
@@ -125,12 +131,23 @@ def json_items(text: str, source: str, what: str, example: str) -> list[tuple[st
                 items.append((f"line {number}", json.loads(line)))
             except json.JSONDecodeError as e:
                 raise malformed(f"line {number}, column {e.colno}", e.msg) from None
+            except (ValueError, RecursionError) as e:
+                raise malformed(f"line {number}", _unusable(e)) from None
         return items
+    except (ValueError, RecursionError) as error:
+        raise malformed("from line 1 on", _unusable(error)) from None
     if isinstance(whole, dict):
         return [("line 1", whole)]  # JSONL of one line
     if not isinstance(whole, list):
         raise malformed("line 1", f"a list of {what}s was expected, not {json_kind(whole)}")
     return _numbered(text, whole, what)
+
+
+def _unusable(error: ValueError | RecursionError) -> str:
+    """Why Python does not take what JSON would allow."""
+    if isinstance(error, RecursionError):
+        return "lists or objects nested too deeply"
+    return "a whole number of thousands of digits"
 
 
 def _numbered(text: str, whole: list[Any], what: str) -> list[tuple[str, Any]]:
@@ -164,6 +181,29 @@ def write_atomic(path: Path, text: str) -> None:
             file.write(text.encode("utf-8", "surrogatepass"))
     except OSError as e:
         raise write_error(path, e) from None
+
+
+def write_all(files: Mapping[Path, str]) -> None:
+    """Replace several files, each in one step; if one cannot be written, none is replaced.
+
+    Raises:
+        LemError: a folder cannot be written, a path is a folder, or the disk is full.
+    """
+    path = Path()
+    try:
+        with ExitStack() as stack:
+            for path, text in files.items():
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+                file = stack.enter_context(replacing(path))
+                file.write(text.encode("utf-8", "surrogatepass"))
+                file.flush()  # a full disk shows here, before any file has taken its place
+    except OSError as e:
+        raise LemError(
+            f"Cannot write {path}: {e.strerror or e}.",
+            "Nothing was written; what was there before is as it was.",
+            "Free some space or choose a writable folder, then run the same command again.",
+        ) from None
 
 
 @contextmanager
@@ -200,8 +240,10 @@ def write_error(path: Path, error: OSError) -> LemError:
 
 
 def dump_json(value: Any, indent: int | None = None) -> str:
-    """JSON as this project writes it: readable UTF-8, stable order, no NaN."""
-    return json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    """JSON as this project writes it: readable UTF-8 (a lone surrogate, which it cannot hold, is
+    written as an escape), stable order, no NaN."""
+    text = json.dumps(value, ensure_ascii=False, indent=indent, allow_nan=False)
+    return text if text.isascii() else _SURROGATES.sub(lambda m: f"\\u{ord(m[0]):04x}", text)
 
 
 def number(value: float, sign: str = "") -> str:

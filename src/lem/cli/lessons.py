@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import click
@@ -9,6 +10,7 @@ import click
 from lem.cli.checking import check_options, run_check
 from lem.errors import LemError
 from lem.lessons import BUILT_IN, FORMATS, card, load_lessons, write_folder
+from lem.records import Lesson
 from lem.text import dump_json, excerpt, printable
 
 
@@ -158,7 +160,9 @@ def split(
     """
     from lem.corpus.split import draw
 
-    loaded = [le for name in lessons for le in load_lessons(name)]
+    if math.isnan(valid or 0) or math.isnan(test or 0):
+        raise LemError("A share of nan is no share.", "Nothing was written.", "Give 0 to under 1.")
+    loaded = _apart([le for name in lessons for le in load_lessons(name)])
     drawn = valid is not None or test is not None
     if drawn:
         loaded = draw(loaded, valid or 0.0, test or 0.0, seed)
@@ -172,6 +176,21 @@ def split(
         click.echo(f"{output / name}.jsonl: {count} lessons")
     if left_out:
         click.echo(f"{left_out} lessons of several turns were left out (--single-turn).", err=True)
+
+
+def _apart(lessons: list[Lesson]) -> list[Lesson]:
+    """Lessons of which no two have the same set and id, as those of two files of one name can; the
+    drawing would take them for one."""
+    taken: set[tuple[str, str]] = set()
+    apart = []
+    for lesson in lessons:
+        name, times = lesson.id, 1
+        while (lesson.set, name) in taken:
+            times += 1
+            name = f"{lesson.id} ({times})"
+        taken.add((lesson.set, name))
+        apart.append(lesson.model_copy(update={"id": name}))
+    return apart
 
 
 def _name(where: str) -> str:

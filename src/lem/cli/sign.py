@@ -22,7 +22,7 @@ from lem.lessons.signing import (
     unsign_file,
 )
 from lem.records import Kernel
-from lem.text import read_text, write_atomic
+from lem.text import is_there, read_text, write_all
 
 _KERNEL = click.option(
     "--kernel",
@@ -68,15 +68,17 @@ def sign(
 
     Signing is free; what is trained with LEK data is copyleft (EUPL-1.2).
     """
-    _check_output(output, overwrite)
+    if output is not None and not overwrite:
+        _refuse_loss(output, sidecar_of(output))
     chosen = _signature(kernel, style, closing)
     if source == "-":
         done = Signed(change_text(_stdin(), lambda text: sign_text(text, chosen)), 1)
     else:
         done = sign_file(source, chosen)
-    _write(done, output)
-    if output is not None:
-        write_atomic(sidecar_of(output), provenance(chosen, source, done))
+    if output is None:
+        _print(done)
+    else:  # together, since one is of no use without the other
+        write_all({output: done.text, sidecar_of(output): provenance(chosen, source, done)})
         click.echo(f"{output}: {done.prompts} signed; how: {sidecar_of(output)}", err=True)
 
 
@@ -104,7 +106,8 @@ def unsign(
 
     How it was signed is read from its sidecar, or told by --kernel, --style and --signature.
     """
-    _check_output(output, overwrite)
+    if output is not None and not overwrite:
+        _refuse_loss(output)
     told = kernel is not None or style is not None or closing is not None
     beside = None if source == "-" else sidecar_of(Path(source))
     if sidecar is not None and told:
@@ -113,7 +116,7 @@ def unsign(
             "Nothing was written.",
             "Give the sidecar, or the others.",
         )
-    if not told and (sidecar or (beside and beside.exists())):
+    if not told and (sidecar or (beside and is_there(beside))):
         chosen = read_provenance(sidecar or beside)  # type: ignore[arg-type]
     else:
         chosen = _signature(kernel, style, closing)
@@ -121,8 +124,10 @@ def unsign(
         done = Signed(change_text(_stdin(), lambda text: unsign_text(text, chosen)), 1)
     else:
         done = unsign_file(source, chosen)
-    _write(done, output)
-    if output is not None:
+    if output is None:
+        _print(done)
+    else:
+        write_all({output: done.text})
         click.echo(f"{output}: {done.prompts} unsigned", err=True)
 
 
@@ -139,16 +144,22 @@ def _kernel(option: str) -> Kernel:
 
 
 def _stdin() -> str:
-    text = sys.stdin.buffer.read().decode("utf-8", "replace") if sys.stdin else ""
+    raw = sys.stdin.buffer.read() if sys.stdin else b""
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as e:
+        raise LemError(
+            f"Standard input is not UTF-8: byte 0x{raw[e.start]:02x} at offset {e.start}.",
+            "The prompt could not be kept as it is; nothing was written.",
+            "Convert it, for example: iconv -f WINDOWS-1252 -t UTF-8",
+        ) from None
     if not text.strip():
-        raise LemError("Standard input is empty.", "Nothing was signed.", "Pipe a prompt in.")
+        raise LemError("Standard input is empty.", "Nothing was written.", "Pipe a prompt in.")
     return text
 
 
-def _check_output(output: Path | None, overwrite: bool) -> None:
-    if output is None or overwrite:
-        return
-    there = [p for p in (output, sidecar_of(output)) if p.exists()]
+def _refuse_loss(*outputs: Path) -> None:
+    there = [path for path in outputs if is_there(path)]
     if there:
         raise LemError(
             f"{there[0]} is already there.",
@@ -157,8 +168,7 @@ def _check_output(output: Path | None, overwrite: bool) -> None:
         )
 
 
-def _write(done: Signed, output: Path | None) -> None:
-    if output is None:
-        click.echo(done.text, nl=False)
-    else:
-        write_atomic(output, done.text)
+def _print(done: Signed) -> None:
+    click.echo(
+        done.text.encode("utf-8"), nl=False
+    )  # as a file has it, whatever the terminal's code

@@ -16,7 +16,7 @@ from typing import Any
 import lem
 from lem.errors import LemError
 from lem.records import Lesson
-from lem.text import dump_json, excerpt, sha256, write_atomic
+from lem.text import dump_json, excerpt, is_there, sha256, write_all
 
 SIDECAR = "dataset.json"
 SPLITS = ("train", "valid", "test")
@@ -100,7 +100,7 @@ def write_folder(
             "Choose smaller --valid and --test shares.",
         )
     texts = {split: lines(part, format_name) for split, part in parts.items() if part}
-    there = [f for f in (*(f"{s}.jsonl" for s in SPLITS), SIDECAR) if (folder / f).exists()]
+    there = [f for f in (*(f"{s}.jsonl" for s in SPLITS), SIDECAR) if is_there(folder / f)]
     if there and not overwrite:
         raise LemError(
             f"{folder} already has {', '.join(there)}.",
@@ -116,10 +116,10 @@ def write_folder(
         **(notes or {}),
     }
     about["sets"] = list(about["sets"])
-    for split, text in texts.items():
-        write_atomic(folder / f"{split}.jsonl", text)
+    files = {folder / f"{split}.jsonl": text for split, text in texts.items()}
+    write_all({**files, folder / SIDECAR: dump_json(about, indent=1) + "\n"})
     for split in SPLITS:
-        if split not in texts:  # a part of the earlier folder, which is no longer in this one
-            (folder / f"{split}.jsonl").unlink(missing_ok=True)
-    write_atomic(folder / SIDECAR, dump_json(about, indent=1) + "\n")
+        gone = folder / f"{split}.jsonl"
+        if gone not in files and gone.is_file():  # of the earlier folder, no longer in this one
+            gone.unlink()
     return {split: len(parts[split]) for split in texts}

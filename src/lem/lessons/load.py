@@ -18,7 +18,7 @@ from typing import Any, Literal, cast
 
 from lem.errors import LemError
 from lem.records import Lesson, Message
-from lem.text import excerpt, json_items, json_kind, read_text
+from lem.text import excerpt, is_there, json_items, json_kind, read_text
 
 #: Name of the set -> its file. The card of a set is NAME.md beside it.
 BUILT_IN = {"ethics": "ethics.jsonl", "zen": "zen.jsonl", "creative": "creative.jsonl"}
@@ -51,9 +51,16 @@ def load_lessons(where: str) -> list[Lesson]:
             message names file, line and field.
     """
     path = Path(where)
-    if where.lower() in BUILT_IN and not path.exists():
+    if where.lower() in BUILT_IN and not is_there(path):
         name = where.lower()
         return _parse(data_text(BUILT_IN[name]), f"built-in {name}", name, "train")
+    if not is_there(path):
+        known = ", ".join(BUILT_IN)
+        raise LemError(
+            f"No such lesson set, file or folder: {where}",
+            _STOPPED,
+            f"Name a JSONL file, a folder with train.jsonl, or a built-in set: {known}.",
+        )
     if path.is_dir():
         files = [(path / file, split) for file, split in FOLDER.items() if (path / file).is_file()]
         if not files:
@@ -68,13 +75,6 @@ def load_lessons(where: str) -> list[Lesson]:
             for lesson in _parse(read_text(file, "lesson"), str(file), path.name, split)
         ]
         return _distinct(lessons)
-    if not path.exists():
-        known = ", ".join(BUILT_IN)
-        raise LemError(
-            f"No such lesson set, file or folder: {where}",
-            _STOPPED,
-            f"Name a JSONL file, a folder with train.jsonl, or a built-in set: {known}.",
-        )
     return _parse(read_text(path, "lesson"), str(path), path.stem, FOLDER.get(path.name, "train"))
 
 
@@ -132,7 +132,8 @@ def _lesson(item: Any, place: str, set_name: str, split: Split, own_id: str) -> 
     if messages[-1]["role"] != "assistant":
         raise _refused(place, f"the last turn is the {messages[-1]['role']}'s, so it has no answer")
     own_split = item.get("split", split)
-    own_split = {"validation": "valid", "eval": "valid"}.get(own_split, own_split)
+    if own_split in ("validation", "eval"):
+        own_split = "valid"
     if own_split not in ("train", "valid", "test"):
         raise _refused(place, f"field 'split' is {excerpt(str(own_split))!r}, not train/valid/test")
     axioms = item.get("axioms", [])
@@ -175,7 +176,7 @@ def _messages(item: dict[str, Any], place: str) -> list[Message]:
         asked = _side(item["instruction"], "user", f"{place}: field 'instruction'")
         if item.get("input"):
             more = _side(item["input"], "user", f"{place}: field 'input'")
-            asked = [{"role": "user", "content": f"{asked[0]['content']}\n\n{more[0]['content']}"}]
+            asked = [{"role": "user", "content": "\n\n".join(t["content"] for t in asked + more)}]
         return asked + _side(item["output"], "assistant", f"{place}: field 'output'")
     if "text" in item:
         return _side(item["text"], "assistant", f"{place}: field 'text'")

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from lem.errors import LemError
 from lem.lessons.load import data_text
 from lem.records import Kernel, Record
+from lem.text import storable
 
 Style = Literal["sandwich", "prefix"]
 
@@ -56,7 +57,7 @@ def signature(kernel: Kernel, style: Style = "sandwich", closing: str | None = N
         closing: the line after the prompt in a sandwich; None: the standard one.
 
     Raises:
-        LemError: the closing line is blank, or given for a prefix.
+        LemError: the closing line is blank or no UTF-8, or given for a prefix.
     """
     if style == "prefix":
         if closing is not None:
@@ -72,6 +73,12 @@ def signature(kernel: Kernel, style: Style = "sandwich", closing: str | None = N
             "The signature is blank.",
             "The end of a signed prompt could not be told; nothing was signed.",
             "Give a text, or leave it out for the standard one.",
+        )
+    if text != storable(text):  # as the words of a command line may be
+        raise LemError(
+            "The signature is not UTF-8.",
+            "Signed files are, so it could not be told again; nothing was signed.",
+            "Give it in UTF-8, for example in a file: --signature @FILE",
         )
     return Signature(style=style, kernel=kernel, closing=text)
 
@@ -115,6 +122,13 @@ def change_prompt(item: Any, change: Callable[[str], str], place: str) -> dict[s
         LemError: it has no prompt, or `change` refuses.
     """
     if isinstance(item, dict):
+        if "instruction" in item and item.get("input"):
+            raise LemError(
+                f"{place}: the prompt is in two fields, 'instruction' and 'input'.",
+                "A trainer joins them, and the signature would stand in the middle; nothing was "
+                "written.",
+                "Join the two in one field 'prompt'.",
+            )
         for field in ("messages", "conversations", "prompt", "instruction"):
             value = item.get(field)
             if isinstance(value, str) and value.strip() and field in ("prompt", "instruction"):
@@ -136,9 +150,16 @@ def _changed_turn(turns: list[Any], change: Callable[[str], str], place: str) ->
         if not isinstance(turn, dict):
             continue
         for role, text in (("role", "content"), ("from", "value")):
-            if turn.get(role) in ("user", "human") and isinstance(turn.get(text), str):
-                changed = {**turn, text: _told(change, turn[text], place)}
-                return [*turns[:at], changed, *turns[at + 1 :]]
+            if turn.get(role) not in ("user", "human"):
+                continue
+            if not isinstance(turn.get(text), str):
+                raise LemError(
+                    f"{place}: the first user turn has no text in {text!r}.",
+                    "A kernel belongs before the first thing said; nothing was written.",
+                    f"Give the turn one text as its {text!r}, or leave the conversation out.",
+                )
+            changed = {**turn, text: _told(change, turn[text], place)}
+            return [*turns[:at], changed, *turns[at + 1 :]]
     return None
 
 

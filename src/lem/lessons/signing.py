@@ -16,7 +16,7 @@ from lem.lessons.load import BUILT_IN, load_lessons
 from lem.lessons.sign import LICENCE_NOTE, Signature, change_prompt, sign, unsign
 from lem.probes import BUILT_IN as PROBE_SETS
 from lem.probes import load_probes
-from lem.text import dump_json, json_items, read_text, sha256
+from lem.text import dump_json, is_there, json_items, read_text, sha256
 
 SUFFIX = ".sign.json"
 """Of the sidecar, behind the name of the signed file."""
@@ -33,7 +33,7 @@ class Signed(NamedTuple):
 
 def sidecar_of(path: Path) -> Path:
     """Where the sidecar of a signed file is."""
-    return path.with_name(path.name + SUFFIX)
+    return Path(f"{path}{SUFFIX}")
 
 
 def sign_file(where: str, signature: Signature) -> Signed:
@@ -60,7 +60,7 @@ def unsign_file(where: str, signature: Signature) -> Signed:
 
 def change_text(text: str, change: Callable[[str], str]) -> str:
     """One plain text changed; a final line end is the file's, not the prompt's."""
-    body = text.removesuffix("\n")
+    body = text.removesuffix("\n").removesuffix("\r")
     return change(body) + text[len(body) :]
 
 
@@ -68,11 +68,11 @@ def _changed(where: str, change: Callable[[str], str]) -> Signed:
     path = Path(where)
     items: list[tuple[str, Any]]
     as_list = False
-    if not path.exists() and where.lower() in BUILT_IN:
+    if not is_there(path) and where.lower() in BUILT_IN:
         items = [(le.source, whole_line(le)) for le in load_lessons(where)]
-    elif not path.exists() and where.upper() in PROBE_SETS:
+    elif not is_there(path) and where.upper() in PROBE_SETS:
         items = [
-            (p.source, {"id": p.id, "domain": p.domain, "prompt": p.prompt})
+            (p.source, p.model_dump(exclude={"set", "source"}, exclude_defaults=True))
             for p in load_probes(where)
         ]
         as_list = True
@@ -82,11 +82,23 @@ def _changed(where: str, change: Callable[[str], str]) -> Signed:
             return Signed(change_text(text, change), 1)
         as_list = text.lstrip().startswith("[")
         items = [(f"{where}, {at}", i) for at, i in json_items(text, where, "item", _EXAMPLE)]
-    changed = [change_prompt(item, change, place) for place, item in items]
-    lines = [dump_json(item) for item in changed]
+    if not items:
+        raise LemError(f"{where} holds no items.", "Nothing was written.", f"Write {_EXAMPLE}.")
+    lines = [_line(change_prompt(item, change, place), place) for place, item in items]
     if as_list:
         return Signed("[\n" + ",\n".join(f" {line}" for line in lines) + "\n]\n", len(lines))
     return Signed("".join(f"{line}\n" for line in lines), len(lines))
+
+
+def _line(item: dict[str, Any], place: str) -> str:
+    try:
+        return dump_json(item)
+    except ValueError:
+        raise LemError(
+            f"{place}: a number in it is NaN, Infinity or beyond 1e308.",
+            "JSON has no such numbers, so it could not be kept; nothing was written.",
+            "Write null, or leave the field out.",
+        ) from None
 
 
 def provenance(signature: Signature, source: str, signed: Signed) -> str:
@@ -112,7 +124,9 @@ def read_provenance(path: Path) -> Signature:
     text = read_text(path, "sidecar")
     try:
         found = Signature.model_validate(json.loads(text)["signature"])
-    except (ValueError, KeyError, TypeError, ValidationError):
+        if (found.closing is None) != (found.style == "prefix"):
+            raise ValueError("a sandwich ends with a closing line, a prefix does not")
+    except (ValueError, KeyError, TypeError, RecursionError, ValidationError):
         raise LemError(
             f"{path} is no sidecar of a signed file.",
             "It does not tell what to take off; nothing was written.",

@@ -8,6 +8,8 @@ left alone.
 
 from __future__ import annotations
 
+import math
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -16,7 +18,7 @@ from pydantic import ValidationError
 
 from lem.errors import LemError
 from lem.records import Check, Probe
-from lem.text import excerpt, json_items, json_kind, read_text
+from lem.text import dump_json, excerpt, is_there, json_items, json_kind, read_text
 
 #: Name of the set -> its files, in order. The card of a set is NAME.md beside them.
 BUILT_IN = {
@@ -40,11 +42,11 @@ def load_probes(where: str) -> list[Probe]:
             id or prompt. The message names file, line or item, and field.
     """
     path = Path(where)
-    if where.upper() in BUILT_IN and not path.exists():
+    if where.upper() in BUILT_IN and not is_there(path):
         name = where.upper()
         parts = [(_data(file), f"built-in {name} ({file})") for file in BUILT_IN[name]]
         return _parse(parts, f"built-in {name}", name)
-    if path.is_dir() or not path.exists():
+    if not is_there(path) or path.is_dir():
         known = ", ".join(BUILT_IN)
         raise LemError(
             f"No such probe set or file: {where}",
@@ -143,15 +145,43 @@ def _check(item: dict[str, Any], place: str) -> Check | None:
     if item.get("check") is None:
         return None
     try:
-        return Check.model_validate(item["check"])
+        check = Check.model_validate(item["check"])
+        fault = _fault(check)
     except ValidationError as e:
         first = e.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "check"
+        fault = f"{'.'.join(str(part) for part in first['loc']) or 'check'}: {first['msg']}"
+    if fault:
         raise LemError(
-            f"{place}: field 'check' cannot be used: {where}: {first['msg']}.",
+            f"{place}: field 'check' cannot be used: {fault}.",
             _STOPPED,
             'Write it as {"kind": "number|one-of|choice|regex|json", "value": ...}.',
-        ) from None
+        )
+    return check
+
+
+def _fault(check: Check) -> str | None:
+    """Why no answer could be scored by this check.
+
+    `lem.scorers.checks` refuses the same, but only when all answers have been paid for.
+    """
+    value = check.value
+    try:
+        if check.kind == "number":
+            usable = math.isfinite(float(value))  # type: ignore[arg-type]
+        elif check.kind == "one-of":
+            texts = [value] if isinstance(value, str) else value
+            usable = isinstance(texts, list) and bool(texts) and all(t.strip() for t in texts)
+        elif check.kind == "choice":
+            usable = isinstance(value, str) and re.fullmatch("[A-Za-z]", value) is not None
+        elif check.kind == "regex":
+            usable = isinstance(value, str) and re.compile(value) is not None
+        else:
+            usable = bool(dump_json(value))
+    except (TypeError, ValueError, OverflowError, RecursionError, re.error) as e:
+        return f"its value ({excerpt(str(e))})"
+    return (
+        None if usable else f"its value {excerpt(repr(value))} is none of the kind {check.kind!r}"
+    )
 
 
 def _string(item: dict[str, Any], field: str, place: str) -> str:

@@ -25,6 +25,7 @@ from typing import Any
 from lem.errors import LemError
 from lem.scorers.base import Answer, Field, Span
 from lem.scorers.prose import clean
+from lem.text import excerpt
 
 VERSION = "checks/1"
 LABEL = "correct answers (%)"
@@ -32,7 +33,7 @@ LABEL = "correct answers (%)"
 _NUMBER = re.compile(r"(?<![\w.])[-\u2212+]?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)")
 _SINGLE = re.compile(r"(?<![^\W_])[A-H](?![^\W_])")
 _ARTICLE = re.compile(r"(?<![^\W_])A [a-z]")  # "A dog" names no option
-_TOLD = re.compile(r"\b(?:answer|option|choice)\W{0,4}(?:is\W{0,4})?([A-Z])(?![^\W_])")
+_TOLD = re.compile(r"\b(?:[Aa]nswer|ANSWER|option|choice)\W{0,4}(?:is\W{0,4})?([A-Z])(?![^\W_])")
 _FENCE = re.compile(r"^```\w*\n(.*?)\n?```$", re.S)
 
 
@@ -49,33 +50,46 @@ def correct(text: str, kind: str, value: Any) -> bool:
     """
     said = clean(text).strip()
     try:
-        return bool(said) and _KINDS[kind](said, value)
-    except (KeyError, TypeError, ValueError, AttributeError, re.error) as e:
+        if kind not in _KINDS:
+            raise ValueError("no such kind")
+        return _KINDS[kind](said, value) and bool(said)
+    except (TypeError, ValueError, OverflowError, RecursionError, re.error) as e:
         raise LemError(
-            f"The check {kind!r} with the value {value!r} cannot be used ({e}).",
+            f"The check {excerpt(repr(kind))} with the value {excerpt(repr(value))} cannot be used "
+            f"({excerpt(str(e))}).",
             "Whether answers are right cannot be told; nothing was scored.",
             f"Use one of: {', '.join(_KINDS)}; see lem.records.Check for their values.",
         ) from None
 
 
 def _number(said: str, value: Any) -> bool:
+    right = float(value)
+    if isinstance(value, bool) or not math.isfinite(right):
+        raise ValueError("no finite number")
     found = _NUMBER.findall(said)
     if not found:
         return False
     last = float(found[-1].replace(",", "").replace("\u2212", "-"))
-    return math.isclose(last, float(value), rel_tol=1e-9, abs_tol=1e-9)
+    return math.isclose(last, right, rel_tol=1e-9, abs_tol=1e-9)
 
 
 def _one_of(said: str, value: Any) -> bool:
-    accepted = [value] if isinstance(value, str) else list(value)
+    accepted = [value] if isinstance(value, str) else value
+    if not isinstance(accepted, list) or not accepted:
+        raise TypeError("no text and no list of texts")
+    if not all(isinstance(one, str) and one.strip() for one in accepted):
+        raise ValueError("an accepted text is empty or no text")
     folded = said.casefold()
     return any(
-        re.search(rf"(?<![^\W_]){re.escape(one.casefold())}(?![^\W_])", folded) for one in accepted
+        re.search(rf"(?<![^\W_]){re.escape(clean(one).casefold())}(?![^\W_])", folded)
+        for one in accepted
     )
 
 
 def _choice(said: str, value: Any) -> bool:
-    letter = str(value).upper()
+    if not isinstance(value, str) or not re.fullmatch("[A-Za-z]", value):
+        raise ValueError("not one letter")
+    letter = value.upper()
     told = _TOLD.findall(said)
     if told:
         return bool(told[-1] == letter)
@@ -92,9 +106,18 @@ def _regex(said: str, value: Any) -> bool:
 def _json(said: str, value: Any) -> bool:
     fenced = _FENCE.match(said)
     try:
-        return bool(json.loads(fenced[1] if fenced else said) == value)
+        return _same(json.loads(fenced[1] if fenced else said), value)
     except (ValueError, RecursionError):
         return False
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Tell whether two values are equal in JSON, where true is not 1."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[k], other[k]) for k in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
 
 
 _KINDS = {

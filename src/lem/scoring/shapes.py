@@ -19,6 +19,9 @@ import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from lem.errors import LemError
+from lem.scorers.checks import correct
+
 RUN_LOG, PUBLISHED, MESSAGES, PAIRS = "run log", "published A/B", "chat messages", "pairs"
 
 ANSWERS = ("response", "answer", "output", "completion", "text")
@@ -258,6 +261,11 @@ def _check(record: Mapping[str, Any]) -> dict[str, Any] | None:
     value = record.get("check")
     if value is not None and not (isinstance(value, dict) and "kind" in value):
         raise BrokenLine('field \'check\' is not {"kind": ..., "value": ...}')
+    try:
+        if value is not None:
+            correct("", str(value["kind"]), value.get("value"))
+    except LemError as e:
+        raise BrokenLine(f"field 'check': {e.cause.removesuffix('.')}") from None
     return value
 
 

@@ -216,6 +216,7 @@ def _check_kinds(manifest: Any) -> None:
     for probe in check(check(manifest["probes"], dict, "probes")["items"], list, "probes.items"):
         for field in ("id", "domain", "prompt"):
             check(check(probe, dict, "a probe")[field], str, f"the {field} of a probe")
+        check(probe.get("check"), (dict, NoneType), "the check of a probe")
     for key in check(manifest.get("superseded", []), list, "superseded"):
         check(key, str, "a superseded key")
 
