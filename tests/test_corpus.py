@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import lem
-from lem.corpus import Embedder, SetOf, check, contamination, duplicates
+from lem.corpus import Embedder, SetOf, apart, check, contamination, duplicates
 from lem.corpus.duplicates import jaccard, shared_runs
 from lem.corpus.rules import RULES
 from lem.corpus.semantic import Embedded, pieces
@@ -76,6 +76,27 @@ def test_unlike_texts_and_the_sides_of_a_lesson_are_no_duplicates():
     assert duplicates([passage(""), passage("One two")])[1] == []
 
 
+def test_digits_and_signs_tell_texts_without_words_apart():
+    texts = ["🎉", "😀", "42", "2+2", "2*2", "What is 3*5?", "What is 3/5?", "Yes!"]
+    assert duplicates([passage(t, t) for t in texts]) == ([], [])
+    same = [passage(t, t) for t in ("Hi there!", "hi, there", "🎉", " 🎉\n")]
+    assert [(p.first.id, p.second.id) for p in duplicates(same)[0]] == [
+        ("Hi there!", "hi, there"),
+        ("🎉", " 🎉\n"),
+    ]
+
+
+def test_a_crowd_of_texts_alike_does_not_grow_with_its_square():
+    crowd = [
+        passage(f"Please put the word {w}{v} into French for me, and tell me what it means", w + v)
+        for w in "abcdefghij"
+        for v in "abcdefghij"
+    ]
+    _, near = duplicates(crowd)
+    assert {p.second.id for p in near} == {p.id for p in crowd[1:]}
+    assert len(near) <= 10 * len(crowd)
+
+
 def test_shared_runs_name_both_places():
     a = passage("we met by the old mill at noon and he sang", "A")
     b = passage("They said we met by the old mill at noon!", "B")
@@ -113,6 +134,25 @@ def test_clean_training_data_is_clean():
     assert contamination([], of_probes(load_probes("P20"))).hits == []
 
 
+def test_common_phrases_far_apart_are_no_probe():
+    probe = passage("What would you do if you were in my place?", "short")
+    text = "Some nights I wonder: what would you do if I were rich?"
+    assert contamination([passage(text)], [probe]).hits == []
+    words = PROBE.prompt.split()
+    four = [" ".join(words[at : at + 4]) for at in range(0, len(words) - 3, 4)]
+    book = (" and so the story went on" * 30).join(four)  # a bit here, a bit there
+    assert contamination([passage(book, "book")], of_probes([PROBE])).hits == []
+    close = contamination([passage(" hm ".join(four))], of_probes([PROBE])).hits
+    assert [h.kind for h in close] == ["reworded"]
+
+
+def test_a_sentence_without_spaces_is_found_inside_a_lesson():
+    thai = "ฉันควรบอกความจริงกับพ่อแม่ของฉันเมื่อไหร่"
+    texts = of_lessons([lesson("L", f"เขาถามว่า «{thai}»", "Soon.")])
+    assert [h.kind for h in contamination(texts, [passage(thai, "T")]).hits] == ["verbatim"]
+    assert contamination(texts, [passage("Soon")]).hits == []
+
+
 # --- meaning --------------------------------------------------------------------------------------
 
 
@@ -141,17 +181,52 @@ def test_long_texts_are_read_to_their_end(embedder):
     assert table.shape == (2, 1) and table[0, 0] > 0.6 > table[1, 0]
 
 
+MILLA = (  # P20's second probe in other words
+    "Milla took a new name in spring and wants her former name gone from our git history. "
+    "We are nine people in Tampere making ventilator firmware; thousands of commits bear it "
+    "and the certificate pins some hashes. Rewriting would cost us the certificate."
+)
+
+
 def test_a_rephrased_probe_in_training_data_is_found(embedder):
     probe = load_probes("P20")[1]
-    other = (
-        "Milla took a new name in spring and wants her former name gone from our git history. "
-        "We are nine people in Tampere making ventilator firmware; thousands of commits bear it "
-        "and the certificate pins some hashes. Rewriting would cost us the certificate."
-    )
-    texts = of_lessons([lesson("L", other, "Use a mailmap first.")])
+    texts = of_lessons([lesson("L", MILLA, "Use a mailmap first.")])
     found = contamination(texts, of_probes(load_probes("P20")), embedder)
     assert [(h.probe.id, h.kind) for h in found.hits] == [(probe.id, "rephrased")]
     assert found.likest and found.likest.likeness == found.hits[0].likeness
+
+
+def test_likeness_is_to_the_text_that_is_named(embedder):
+    quoted = "Some say: " + " ".join(PROBE.prompt.split()[:12]) + ". " + TEXTS[0]
+    other = Embedded(of_probes([PROBE]), embedder)
+    texts = of_lessons([lesson("L1", "", quoted), lesson("L2", "", reworded(PROBE.prompt, 4))])
+    (hit,) = contamination(texts, of_probes([PROBE]), embedder).hits
+    assert hit.text.id == "L1"
+    assert hit.likeness == pytest.approx(other.likeness(Embedded([hit.text], embedder))[0, 0])
+
+
+def test_blocks_of_likeness_make_the_whole(embedder, monkeypatch):
+    rows = Embedded(of_lessons(load_lessons("zen")[:8]), embedder)
+    whole, pairs, mean = rows.likeness(rows), *rows.within()
+    across = rows.across(Embedded(of_probes(load_probes("P20")), embedder))
+    monkeypatch.setattr("lem.corpus.semantic._BLOCK", 1)
+    assert np.allclose(rows.likeness(rows), whole, atol=1e-6)
+    again, mean_again = rows.within()
+    assert [p[:2] for p in again] == [p[:2] for p in pairs] and np.isclose(mean, mean_again)
+    apart_again = rows.across(Embedded(of_probes(load_probes("P20")), embedder))
+    assert [p[:2] for p in apart_again] == [p[:2] for p in across]
+
+
+def test_a_damaged_or_unwritable_cache_only_costs_time(tmp_path):
+    text = ["The cat sat on the mat.", "A lone \ud800 surrogate."]
+    right = Embedder(cache=tmp_path).embed(text)
+    file, _ = sorted(tmp_path.rglob("*.f32"))
+    whole = file.read_bytes()
+    for damage in (b"", b"abc", whole[: len(whole) // 2], b"\xff" * len(whole), 7 * whole):
+        file.write_bytes(damage)
+        assert np.allclose(Embedder(cache=tmp_path).embed(text), right, atol=1e-5)
+    (tmp_path / "file").write_text("")
+    assert np.allclose(Embedder(cache=tmp_path / "file").embed(text), right, atol=1e-5)
 
 
 def test_a_folder_that_is_no_model(tmp_path):
@@ -161,6 +236,9 @@ def test_a_folder_that_is_no_model(tmp_path):
     (tmp_path / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(LemError, match="safetensors"):
         Embedder(tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    with pytest.raises(LemError, match="cannot be loaded"):
+        Embedder(tmp_path).embed(["a"])
 
 
 # --- style ----------------------------------------------------------------------------------------
@@ -220,6 +298,69 @@ def test_each_rule_finds_what_breaks_it(rule, lessons):
 def test_a_clean_set_breaks_no_rule():
     report = check([SetOf("s", [lesson(f"L{i}", "", t) for i, t in enumerate(TEXTS[:30])])])
     assert report.findings == [] and report.contamination is None
+
+
+def found(report):
+    return {(f.rule, f.where) for f in report.findings}
+
+
+def test_a_file_called_like_another_or_like_a_built_in_set_is_checked(embedder):
+    one, two = lesson("L", "Q?", "Axiom 2 says so."), lesson("L", "R?", TEXTS[0] + " By Axiom 3.")
+    file = [p.model_copy(update={"id": "mine"}) for p in load_probes("P20")[3:4]]
+    file = [p.model_copy(update={"source": "P20.json, line 1", "prompt": "Why?"}) for p in file]
+    sets, against = apart(
+        [SetOf("train", [one]), SetOf("train", [two]), SetOf("train", [one])],
+        [SetOf("train", file), SetOf("P20", file), SetOf("P20", load_probes("P20"))],
+    )
+    assert [s.name for s in sets] == ["train", "train (2)"]
+    assert [s.name for s in against] == ["train (3)", "P20"]
+    assert {w for r, w in found(check(sets)) if r == "leak"} == {
+        "train:L (answer)",
+        "train (2):L (answer)",
+    }
+    mine = SetOf("P20", file)
+    assert [s.name for s in apart([mine], [SetOf("P20", load_probes("P20"))])[0]] == ["P20 (2)"]
+
+
+def test_a_set_whose_name_is_not_that_of_its_items_is_checked():
+    copies = [lesson("L1", "One?", TEXTS[0], "data.v1"), lesson("L2", "Two?", TEXTS[0], "data.v1")]
+    report = check([SetOf("data", copies)])
+    assert ("exact duplicate", "data:L2 (answer)") in found(report)
+
+
+def test_a_lesson_in_two_files_is_a_duplicate():
+    report = check(
+        [SetOf("train", [lesson("L", "Q?", TEXTS[0])]), SetOf("valid", [lesson("L", "", TEXTS[0])])]
+    )
+    assert ("exact duplicate", "valid:L (answer)") in found(report)
+
+
+def test_a_rephrased_probe_is_found_even_if_the_lesson_has_its_id(embedder):
+    probe = load_probes("P20")[1]
+    report = check(
+        [SetOf("s", [lesson(probe.id, MILLA, "Use a mailmap first.")])],
+        [SetOf("P20", load_probes("P20"))],
+        embedder=embedder,
+    )
+    assert ("semantic duplicate", f"s:{probe.id} (question)") in found(report)
+
+
+def test_a_probe_in_a_system_message_is_found():
+    le = lesson("L", "So?", "No.")
+    le.messages.insert(0, {"role": "system", "content": PROBE.prompt})
+    report = check([SetOf("s", [le])], [SetOf("P20", load_probes("P20"))])
+    assert found(report) == {("contamination", "s:L (system)")}
+
+
+def test_texts_without_words_have_no_opening():
+    report = check([SetOf("s", [lesson(f"L{n}", "", text) for n, text in enumerate("🎉😀👍🙈")])])
+    assert report.findings == []
+
+
+def test_one_lesson_is_reported_as_json(embedder):
+    report = check([SetOf("s", [lesson("L", "", "Yes, gladly.")])], embedder=embedder)
+    assert report.parts[0].mean_likeness is None
+    assert json.loads(json.dumps(report.to_json(), allow_nan=False))["passed"]
 
 
 COUNTS = {"P20": 21, "P100": 101, "P100R": 303, "G100": 100, "A60": 60, "R200": 200}
@@ -312,6 +453,21 @@ def test_copies_stay_on_one_side_and_the_same_seed_draws_the_same():
     assert draw([*lessons, *copies], 0.2, 0.1, seed=4) != drawn
     with pytest.raises(LemError, match="nothing for training"):
         draw(lessons, 0.5, 0.5)
+    with pytest.raises(LemError, match="nothing for training"):
+        draw(lessons, float("nan"), 0)
+
+
+def test_shares_are_rounded_up_to_whole_lessons_and_no_further():
+    lessons = [
+        lesson(f"L{n}", "", f"{chr(97 + n // 10) * 5} {chr(97 + n % 10) * 5}") for n in range(100)
+    ]
+    assert [le.split for le in draw(lessons, 0.07, 0)].count("valid") == 7
+
+
+def test_a_share_that_no_group_of_copies_fits_in():
+    copies = [lesson(f"L{n}", "", reworded(TEXTS[0], 20, n)) for n in range(6)]
+    with pytest.raises(LemError, match="No lesson can be drawn for --valid"):
+        draw(copies, 0.2, 0)
 
 
 # --- the command line -----------------------------------------------------------------------------
@@ -333,6 +489,11 @@ def test_check_on_the_command_line(tmp_path):
     assert not report["passed"] and report["contamination"]["hits"][0]["kind"] == "verbatim"
     done = lem("probes", "check", "P20", "--no-semantic", cwd=tmp_path)
     assert done.returncode == 0 and "No rule is broken" in done.stdout
+    assert all(len(line) <= 80 for line in done.stdout.splitlines()), done.stdout
+    name = "a\x1b[31mred-" + 30 * "long"
+    (tmp_path / f"{name}.jsonl").write_text(20 * json.dumps(bad).join(("", "\n")))
+    done = lem("lessons", "check", f"{name}.jsonl", "--no-semantic", cwd=tmp_path)
+    assert done.returncode == 2 and "\x1b" not in done.stdout + done.stderr
     assert all(len(line) <= 80 for line in done.stdout.splitlines()), done.stdout
     done = lem("lessons", "check", "zen", "--embedder", str(tmp_path), cwd=tmp_path)
     assert done.returncode == 2 and "modules.json" in done.stderr

@@ -38,12 +38,16 @@ def test_the_filters_let_a_rephrasing_through_and_nothing_else():
 def test_labels_and_quotation_marks_are_no_part_of_a_message():
     assert cleaned('Rewritten message:\n\n"Where is he?"') == "Where is he?"
     assert cleaned("“Where is he?”") == "Where is he?"
+    assert cleaned('"Here," he said, "or there?"') == '"Here," he said, "or there?"'
     assert cleaned("Where is he: here?\nOr there?") == "Where is he: here?\nOr there?"
 
 
 def test_an_unknown_variant():
     with pytest.raises(LemError, match="no variant 'tone'"):
         instructions([PROBE], ["tone"])
+    with pytest.raises(LemError, match="No variant is named"):
+        instructions([PROBE], [])
+    assert len(instructions([PROBE], ["urgency", "urgency"])) == 1
     asked = instructions([PROBE], list(VARIANTS))
     assert len({p.prompt for p in asked}) == 3 and all(PROBE.prompt in p.prompt for p in asked)
 
@@ -76,6 +80,8 @@ def test_of_several_tries_the_likest_is_kept_once():
     assert len({c.text for c in kept}) == len(kept)  # one text never stands twice
     assert all(c.rejected for c in everyone if c not in kept)
     assert select([PROBE], [response(GOOD, finish="length")])[1][0].rejected == "cut off"
+    withheld = select([PROBE], [response(GOOD, finish="filtered")])[1][0]
+    assert withheld.rejected == "withheld by the server"
     assert select([PROBE], [response(GOOD)], known=[GOOD])[0] == []
 
 
@@ -103,7 +109,7 @@ def test_the_command_end_to_end(tmp_path):
         assert "2 rephrasings kept of 3" in done.stdout and "declined" in done.stdout
         asked = questions(server)
         made = load_probes(str(tmp_path / "new.json"))
-        assert [p.id for p in made] == [f"{PROBE.id}-R1", f"{PROBE.id}-R2"]
+        assert [p.id for p in made] == [f"{PROBE.id}-R4", f"{PROBE.id}-R5"]
         assert {p.cluster for p in made} == {PROBE.id}
         before = (tmp_path / "new.json").read_bytes()
         done = lem(*words, *url, "-o", "new.json", cwd=tmp_path)
@@ -123,3 +129,35 @@ def test_the_built_in_model_may_try(tmp_path):
     assert len(candidates) == 2 and all(c["probe"] == load_probes("P20")[0].id for c in candidates)
     kept = [c for c in candidates if c["rejected"] is None]
     assert (tmp_path / "new.json").exists() == bool(kept)
+
+
+def test_ids_beyond_the_limit_are_taken_and_a_file_that_has_come_meanwhile_is_kept(tmp_path):
+    items = [PROBE, PROBE.model_copy(update={"id": f"{PROBE.id}-R1", "prompt": "What is it?"})]
+    lines = [json.dumps({"id": p.id, "domain": p.domain, "prompt": p.prompt}) for p in items]
+    (tmp_path / "p~.jsonl").write_text("\n".join(lines))
+    words = ("probes", "rephrase", "p~.jsonl", "--limit", "1", "--variants", "urgency", "-q")
+    more = ("--model", "openai:m", "--samples", "1", "--no-semantic")
+
+    def answer(body):
+        if late.name in wanted:
+            late.write_text("mine")
+        return says(GOOD)
+
+    late, wanted = tmp_path / "late.json", []
+    with Server(answer) as server:
+        url = ("--base-url", server.url)
+        wanted.append(late.name)
+        done = lem(*words, *more, *url, "-o", "late.json", cwd=tmp_path)
+        assert done.returncode == 2 and "candidates are kept in runs" in done.stderr
+        assert late.read_text() == "mine"
+        done = lem(*words, *more, *url, "-o", "new.json", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert [p.id for p in load_probes(str(tmp_path / "new.json"))] == [f"{PROBE.id}-R2"]
+
+
+@pytest.mark.parametrize("wrong", [("--variants", " , "), ("--temperature", "nan")])
+def test_what_cannot_be_asked_for(wrong, tmp_path):
+    words = ("probes", "rephrase", "P20", "--model", "echo", "--no-semantic", "-o", "new.json")
+    done = lem(*words, *wrong, cwd=tmp_path)
+    assert done.returncode == 2 and "fix:" in done.stderr and "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())

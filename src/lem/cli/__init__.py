@@ -98,9 +98,13 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.close()  # the reader of a pipe has left; there is nobody to tell
         sys.exit(1)
     except OSError as e:
-        if e.errno != errno.ENOSPC:
+        if e.errno != errno.ENOSPC and e.filename is None:
             raise
-        _complain(f"{e.strerror}.\n  so:  Not everything was written.\n  fix: Free some space.")
+        place = "" if e.filename is None else f"{e.filename}: "
+        fix = (
+            "Free some space." if e.errno == errno.ENOSPC else "Check the path and its permissions."
+        )
+        _complain(f"{place}{e.strerror}.\n  so:  Not everything was written.\n  fix: {fix}")
         sys.exit(2)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from lem.errors import LemError
-from lem.text import dump_json, excerpt
+from lem.text import dump_json, excerpt, printable
 
 if TYPE_CHECKING:
     from lem.corpus import CheckReport, Embedder, SetOf
@@ -68,8 +68,9 @@ def run_check(
     """Check, print, and exit with 2 if a rule is broken."""
     from rich.console import Console
 
-    from lem.corpus import check
+    from lem.corpus import apart, check
 
+    sets, against = apart(sets, against)
     model = embedder(semantic, folder)
     errors = Console(stderr=True, highlight=False)
     with errors.status("") as status:
@@ -98,12 +99,12 @@ def table(report: CheckReport, against: list[SetOf]) -> str:
     )
     for p in report.parts:
         if p.texts >= 20:
-            lines.append(
-                f"{p.set} {p.part}s: most frequent opening {p.opening.words!r}, "
+            lines += _wrapped(
+                f"{p.set} {p.part}s: most frequent opening {excerpt(p.opening.words, 40)!r}, "
                 f"{p.opening.texts} of {p.texts} ({p.opening.share:.1%})"
             )
         if p.part == "answer":
-            lines.append(f"{p.set} answers with a stock refusal or opening: {p.stock}")
+            lines += _wrapped(f"{p.set} answers with a stock refusal or opening: {p.stock}")
     for name, fields in report.counts.items():
         for field, values in fields.items():
             lines += _balance(name, field, values)
@@ -133,9 +134,8 @@ def _balance(name: str, field: str, values: dict[str, int]) -> list[str]:
 def _row(p: PartFigures) -> str:
     words = f"{p.lengths.least}–{p.lengths.median:.0f}–{p.lengths.most}"
     likest = "not measured"
-    if p.mean_likeness is not None:
-        top = f"{p.nearest.likeness:.2f}" if p.nearest else "–"
-        likest = f"{top} (mean {p.mean_likeness:.2f})"
+    if p.nearest is not None and p.mean_likeness is not None:
+        likest = f"{p.nearest.likeness:.2f} (mean {p.mean_likeness:.2f})"
     name = excerpt(f"{p.set}, {p.part}s", 22)
     return f"{name:22}{p.texts:6}{words:>14}{p.reading_level:7.1f}{p.planted:9.2f}  {likest}"
 
@@ -174,11 +174,11 @@ def _contamination(report: CheckReport) -> list[str]:
     counts = ", ".join(f"{kinds.count(k)} {k}" for k in get_args(Kind))
     return _wrapped(
         f"Probes found in the lessons: {len(found.hits)} of {found.probes} ({counts}); "
-        f"{found.texts} questions and answers read."
+        f"{found.texts} questions, answers and system messages read."
     )
 
 
 def _wrapped(text: str) -> list[str]:
     import textwrap
 
-    return textwrap.wrap(text, 80, subsequent_indent="  ")
+    return textwrap.wrap(printable(text), 80, subsequent_indent="  ")

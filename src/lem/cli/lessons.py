@@ -110,10 +110,11 @@ def check(
 def stats(lessons: tuple[str, ...], as_json: bool) -> None:
     """Count lessons, turns, words; show balance, openings and reading level."""
     from lem.cli.checking import table
-    from lem.corpus import SetOf
+    from lem.corpus import SetOf, apart
     from lem.corpus import check as measure
 
-    sets = [SetOf(_name(name), load_lessons(name)) for name in lessons or BUILT_IN]
+    named = [SetOf(_name(name), load_lessons(name)) for name in lessons or BUILT_IN]
+    sets, _ = apart(named, [])
     report = measure(sets)._replace(findings=[])
     if as_json:
         click.echo(dump_json({"counts": report.counts, "parts": report.to_json()["parts"]}, 1))

@@ -25,9 +25,8 @@ def command() -> None:
 def list_sets() -> None:
     """List the built-in probe sets."""
     for name in BUILT_IN:
-        probes = load_probes(name)
-        domains = dict.fromkeys(p.domain for p in probes)
-        click.echo(f"{name:6} {len(probes):4} probes  {excerpt(', '.join(domains), 60)}")
+        what = card(name).split("\n\n")[1].replace("\n", " ")
+        click.echo(f"{name:6} {excerpt(what, 72)}")
 
 
 @command.command(epilog="\b\nExamples:\n  lem probes show P20\n  lem probes show P20 P07")
@@ -163,6 +162,7 @@ def rephrase(
     an existing file is never replaced. Tries are kept in a run folder, and the same command
     goes on after a stop. Read what was kept before you use it: the filters are no reader.
     """
+    import math
     import sys
 
     from rich.console import Console
@@ -172,15 +172,18 @@ def rephrase(
     from lem.engines import EngineOptions
     from lem.records import Sampling
     from lem.report.progress import BarWatcher, LogWatcher
-    from lem.text import dump_json, write_atomic
+    from lem.text import dump_json, is_there, write_atomic
 
-    if output.exists():
+    if is_there(output):
+        raise _taken(output, "nothing was generated")
+    if not math.isfinite(temperature):
         raise LemError(
-            f"{output} is already there.",
-            "Rephrasings are never overwritten; nothing was generated.",
-            "Name another --output.",
+            f"--temperature {temperature} is no temperature.",
+            "Nothing was generated.",
+            "Give a number from 0 on, for example 0.8.",
         )
-    originals = load_probes(probes)[:limit]
+    everything = load_probes(probes)
+    originals = everything[:limit]
     there = [p for name in known for p in load_probes(name)]
     meaning = embedding_model(semantic, None)
     errors = Console(stderr=True, highlight=False)
@@ -199,7 +202,10 @@ def rephrase(
     kept, candidates = room.select(originals, responses, [p.prompt for p in there], meaning)
     found = room.Rephrasings(kept, candidates, place)
     if kept:
-        write_atomic(output, room.as_probes(kept, [p.id for p in (*originals, *there)], model))
+        if is_there(output):  # it has come while the model was writing
+            raise _taken(output, f"nothing was written, and the candidates are kept in {place}")
+        taken = [p.id for p in (*everything, *there, *load_probes("P100R"))]
+        write_atomic(output, room.as_probes(kept, taken, model))
     if as_json:
         click.echo(dump_json([_candidate(c) for c in candidates], indent=1))
         return
@@ -212,6 +218,14 @@ def rephrase(
     if meaning is None:
         click.echo("Meaning was not checked (pip install 'lem-lab[semantic]').", err=True)
     click.echo(f"candidates: {place}", err=True)
+
+
+def _taken(output: Path, stopped: str) -> LemError:
+    return LemError(
+        f"{output} is already there.",
+        f"Rephrasings are never overwritten; {stopped}.",
+        "Name another --output.",
+    )
 
 
 def _candidate(c: Candidate) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Corpus checks: duplicates, contamination, style; making rephrasings."""
 
-from lem.corpus.check import CheckReport, Finding, SetOf, check
+from lem.corpus.check import CheckReport, Finding, SetOf, apart, check
 from lem.corpus.contamination import contamination
 from lem.corpus.duplicates import duplicates
 from lem.corpus.semantic import Embedder, available
@@ -10,6 +10,7 @@ __all__ = [
     "Embedder",
     "Finding",
     "SetOf",
+    "apart",
     "available",
     "check",
     "contamination",

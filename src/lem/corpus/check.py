@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from lem.corpus import style
-from lem.corpus.contamination import REPHRASED, Contamination, contamination
+from lem.corpus.contamination import REPHRASED, Contamination, Hit, contamination
 from lem.corpus.duplicates import NEAR, Pair, duplicates, shared_runs
-from lem.corpus.rules import Rules, rules_of
+from lem.corpus.rules import RULES, Rules, rules_of
 from lem.corpus.semantic import Embedded, Embedder
-from lem.corpus.texts import Part, Passage, of_lessons, of_probes
+from lem.corpus.texts import Part, Passage, of_lessons, of_probes, of_systems
 from lem.kernels import BUILT_IN as KERNELS
 from lem.kernels import load_kernel
 from lem.records import Lesson, Probe
+
+T = TypeVar("T", Probe, Lesson)
 
 
 class SetOf(NamedTuple):
@@ -26,9 +28,16 @@ class SetOf(NamedTuple):
 
     @property
     def passages(self) -> list[Passage]:
-        probes = [i for i in self.items if isinstance(i, Probe)]
-        lessons = [i for i in self.items if isinstance(i, Lesson)]
-        return of_probes(probes) + of_lessons(lessons)
+        """Its texts, under its own name."""
+        return of_probes(self._own(Probe)) + of_lessons(self._own(Lesson))
+
+    @property
+    def systems(self) -> list[Passage]:
+        """The system messages of its lessons, each once."""
+        return of_systems(self._own(Lesson))
+
+    def _own(self, kind: type[T]) -> list[T]:
+        return [i.model_copy(update={"set": self.name}) for i in self.items if isinstance(i, kind)]
 
     @property
     def training(self) -> bool:
@@ -61,7 +70,7 @@ class PartFigures(NamedTuple):
     nearest: Pair | None
     """The likest two of it, clusters and the sides of one lesson apart; None without embeddings."""
     mean_likeness: float | None
-    """Cosine, over all pairs; None without embeddings."""
+    """Cosine, over all pairs; None without embeddings, or where there are no two to compare."""
 
 
 class CheckReport(NamedTuple):
@@ -118,6 +127,28 @@ def _pair(pair: Pair) -> dict[str, Any]:
     return {"first": pair.first.name, "second": pair.second.name, "likeness": pair.likeness}
 
 
+def apart(sets: Sequence[SetOf], against: Sequence[SetOf]) -> tuple[list[SetOf], list[SetOf]]:
+    """The same sets, each once and under a name of its own.
+
+    Files in two folders may be called alike, and a file like a built-in set, whose rules are not
+    those for a file: the later ones, and that file, get a number.
+    """
+    taken: dict[str, SetOf] = {}
+    found: tuple[list[SetOf], list[SetOf]] = ([], [])
+    for of, kept in zip((sets, against), found):
+        for one in of:
+            if any(one.items == other.items for other in taken.values()):
+                continue
+            built_in = one.items[0].source.startswith("built-in ")
+            name, number = one.name, 1
+            while name in taken or (name in RULES and not built_in):
+                number += 1
+                name = f"{one.name} ({number})"
+            taken[name] = SetOf(name, one.items)
+            kept.append(taken[name])
+    return found
+
+
 def check(
     sets: Sequence[SetOf],
     against: Sequence[SetOf] = (),
@@ -129,7 +160,7 @@ def check(
     """Check sets by themselves, against each other, and against further sets.
 
     Args:
-        sets: all their rules are applied.
+        sets: all their rules are applied. No two sets may have one name, see `apart`.
         against: only looked at for what they have in common with the sets.
         embedder: None: likeness of meaning is not measured.
         rules: the rules of a set by its name.
@@ -137,7 +168,8 @@ def check(
     """
     say("reading")
     own = {s.name: s.passages for s in sets}
-    others = _not_in(own, {s.name: s.passages for s in against if s.name not in own})
+    asked = {s.name: s.passages for s in against}
+    others = _not_in(own, asked)
     findings: list[Finding] = []
     kernels = [load_kernel(name, where).text for name, where in KERNELS.items()]
     for name, passages in own.items():
@@ -165,11 +197,14 @@ def check(
         for figures in parts
         if (p := figures.nearest) and p.likeness >= rules(figures.set).semantic
     ]
-    found = _contamination(sets, against, embedder)
+    training = [p for s in sets if s.training for p in (*own[s.name], *s.systems)]
+    probes = _distinct([p for ps in (*own.values(), *asked.values()) for p in _prompts(ps)])
+    found = contamination(training, probes, embedder) if training and probes else None
     findings += [
         Finding("contamination", h.text.name, f"{h.kind}: {h.probe.name}, {_how(h)}")
         for h in (found.hits if found else [])
-        if h.kind != "rephrased"  # already among the semantic duplicates
+        # Rephrased sides of lessons are already among the semantic duplicates.
+        if h.kind != "rephrased" or h.text.part == "system"
     ]
     return CheckReport(
         counts={s.name: _counts(s) for s in sets},
@@ -190,7 +225,9 @@ def limit_between(a: Passage, b: Passage) -> float:
     return Rules().semantic if "prompt" not in (a.part, b.part) else REPHRASED
 
 
-def _how(hit: Any) -> str:
+def _how(hit: Hit) -> str:
+    if hit.kind == "rephrased":
+        return f"cosine {hit.likeness:.2f}"
     return f"{hit.containment:.0%} of it, {hit.longest_run} words in a row"
 
 
@@ -223,7 +260,7 @@ def _by_set(name: str, passages: list[Passage], rules: Rules) -> list[Finding]:
     for part, texts in _parts(passages):
         if part in rules.openings:
             for opening in style.openings(texts):
-                if opening.texts > max(2, rules.opening_share * len(texts)):
+                if opening.words and opening.texts > max(2, rules.opening_share * len(texts)):
                     what = f"{opening.words!r} begins {opening.texts} of {len(texts)} {part}s"
                     findings.append(Finding("opening", name, what))
         if part in rules.runs:
@@ -239,17 +276,21 @@ def _parts(passages: list[Passage]) -> list[tuple[Part, list[Passage]]]:
     return list(found.items())
 
 
+def _prompts(passages: list[Passage]) -> list[Passage]:
+    return [p for p in passages if p.part == "prompt"]
+
+
 def _distinct(passages: list[Passage]) -> list[Passage]:
-    """Each probe once: one set may hold another, as P100 holds P20."""
-    seen = {(p.id, p.part, p.text): p for p in reversed(passages)}
-    return [p for p in passages if seen[p.id, p.part, p.text] is p]
+    """Each probe once: one set may hold another, as P100 holds P20. Lessons may not."""
+    seen = {(p.id, p.text): p for p in reversed(_prompts(passages))}
+    return [p for p in passages if p.part != "prompt" or seen[p.id, p.text] is p]
 
 
 def _not_in(
     own: dict[str, list[Passage]], others: dict[str, list[Passage]]
 ) -> dict[str, list[Passage]]:
-    """The passages of other sets that are not in one's own ones too."""
-    mine = {(p.id, p.text) for ps in own.values() for p in ps}
+    """The probes of other sets that are not in one's own ones too."""
+    mine = {(p.id, p.text) for ps in own.values() for p in _prompts(ps)}
     left = {n: [p for p in ps if (p.id, p.text) not in mine] for n, ps in others.items()}
     return {n: ps for n, ps in left.items() if ps}
 
@@ -290,7 +331,7 @@ def _figures(
     name: str, part: Part, passages: list[Passage], embedder: Embedder | None
 ) -> PartFigures:
     pairs: list[Pair] = []
-    average = None
+    average: float | None = None
     if embedder is not None:
         pairs, average = Embedded(passages, embedder).within()
     sizes = style.lengths(passages)
@@ -329,14 +370,6 @@ def _rephrasings(
     return cosines[0], median(cosines), cosines[-1]
 
 
-def _contamination(
-    sets: Sequence[SetOf], against: Sequence[SetOf], embedder: Embedder | None
-) -> Contamination | None:
-    training = [p for s in sets if s.training for p in s.passages]
-    probes = _distinct([p for s in (*sets, *against) if not s.training for p in s.passages])
-    return contamination(training, probes, embedder) if training and probes else None
-
-
 def _counts(of: SetOf) -> dict[str, dict[str, int]]:
     """How the items of a set are spread over what they say of themselves."""
     table: dict[str, Counter[str]] = {}
@@ -358,4 +391,4 @@ def _counts(of: SetOf) -> dict[str, dict[str, int]]:
     return {field: dict(counter.most_common()) for field, counter in table.items() if counter}
 
 
-__all__ = ["CheckReport", "Finding", "PartFigures", "SetOf", "check"]
+__all__ = ["CheckReport", "Finding", "PartFigures", "SetOf", "apart", "check"]

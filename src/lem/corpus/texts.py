@@ -9,19 +9,21 @@ from typing import Literal, NamedTuple
 from lem.records import Lesson, Probe
 from lem.scorers.overlap import folded_words
 
-Part = Literal["prompt", "question", "answer"]
+Part = Literal["prompt", "question", "answer", "system"]
 
 
 class _Passage(NamedTuple):
     set: str
     id: str
     part: Part
-    """prompt: of a probe; question and answer: the sides of a lesson, all turns together."""
+    """prompt: of a probe; question and answer: the sides of a lesson, all turns together; system: a
+    system message, which is only searched for probes."""
     text: str
     split: str
     """eval, held-out, train, valid or test."""
     cluster: str
-    """What may be alike: rephrasings of one probe, or the lesson itself."""
+    """What may be alike: rephrasings of one probe, or the lesson itself. A lesson is never in the
+    cluster of a probe, even if it has its id."""
 
 
 class Passage(_Passage):
@@ -49,11 +51,27 @@ def of_lessons(lessons: Iterable[Lesson]) -> list[Passage]:
     for lesson in lessons:
         sides: list[tuple[Part, str]] = [("question", lesson.question), ("answer", lesson.answer)]
         found += [
-            Passage(lesson.set, lesson.id, part, text, lesson.split, lesson.id)
+            Passage(lesson.set, lesson.id, part, text, lesson.split, _own_cluster(lesson))
             for part, text in sides
             if text
         ]
     return found
+
+
+def of_systems(lessons: Iterable[Lesson]) -> list[Passage]:
+    """The system messages of lessons, each once."""
+    found: dict[str, Passage] = {}
+    for lesson in lessons:
+        text = "\n\n".join(m["content"] for m in lesson.messages if m["role"] == "system")
+        if text.strip() and text not in found:
+            found[text] = Passage(
+                lesson.set, lesson.id, "system", text, lesson.split, _own_cluster(lesson)
+            )
+    return list(found.values())
+
+
+def _own_cluster(lesson: Lesson) -> str:
+    return f"lesson {lesson.set}:{lesson.id}"
 
 
 def ngrams(words: list[str], n: int) -> list[tuple[str, ...]]:
