@@ -1,7 +1,7 @@
 # make demo   run a real A/B on the built-in model
 # make test   pass the tests (format, lint, types, layers, docs in step, behaviour)
 # make check  the quick half of the tests
-# make bench  the benchmarks (about 25 minutes on 2 cores)
+# make bench  the benchmarks (about 27 minutes on 2 cores)
 # make fuzz   20,000 random texts through every scorer (a few minutes)
 
 PYTHON ?= python3
@@ -31,6 +31,7 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/grammar_wide.py
 	$(BIN)/python benchmarks/ab_speed.py
 	$(BIN)/python benchmarks/coverage.py
+	$(BIN)/python benchmarks/duplicate_detection.py
 	$(BIN)/python benchmarks/planted_study.py
 	$(BIN)/python benchmarks/report_size.py
 	$(BIN)/python benchmarks/reanalysis.py --no-figure

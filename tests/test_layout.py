@@ -34,6 +34,9 @@ HEAVY = {
     "xllamacpp",
     "gguf",
     "torch",
+    "transformers",
+    "sentence_transformers",
+    "datasketch",
 }
 
 

@@ -132,7 +132,7 @@ def test_the_built_in_model_may_try(tmp_path):
 
 
 def test_ids_beyond_the_limit_are_taken_and_a_file_that_has_come_meanwhile_is_kept(tmp_path):
-    items = [PROBE, PROBE.model_copy(update={"id": f"{PROBE.id}-R1", "prompt": "What is it?"})]
+    items = [PROBE, PROBE.model_copy(update={"id": f"{PROBE.id}-R4", "prompt": "What is it?"})]
     lines = [json.dumps({"id": p.id, "domain": p.domain, "prompt": p.prompt}) for p in items]
     (tmp_path / "p~.jsonl").write_text("\n".join(lines))
     words = ("probes", "rephrase", "p~.jsonl", "--limit", "1", "--variants", "urgency", "-q")
@@ -152,7 +152,7 @@ def test_ids_beyond_the_limit_are_taken_and_a_file_that_has_come_meanwhile_is_ke
         assert late.read_text() == "mine"
         done = lem(*words, *more, *url, "-o", "new.json", cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-    assert [p.id for p in load_probes(str(tmp_path / "new.json"))] == [f"{PROBE.id}-R2"]
+    assert [p.id for p in load_probes(str(tmp_path / "new.json"))] == [f"{PROBE.id}-R5"]
 
 
 @pytest.mark.parametrize("wrong", [("--variants", " , "), ("--temperature", "nan")])
