@@ -11,6 +11,7 @@ import pytest
 
 from conftest import REPOSITORY, lem
 from lem.cli import main
+from lem.probes import load_probes
 
 
 def ab(cwd, *more, **options):
@@ -164,3 +165,15 @@ def test_errors_are_coloured_only_where_that_is_wanted(monkeypatch, setting, col
     with pytest.raises(SystemExit):
         main(["report", "no such file"])
     assert ("\x1b[31m" in terminal.getvalue()) is coloured
+
+
+def test_texts_are_broken_between_words_on_a_terminal_only(capsys, monkeypatch):
+    main(["probes", "show", "P20", "P02"])
+    prompt = next(p.prompt for p in load_probes("P20") if p.id.startswith("P02"))
+    assert prompt in capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    main(["probes", "show", "P20", "P02"])
+    shown = capsys.readouterr().out
+    assert all(len(line) <= 60 for line in shown.splitlines())
+    assert " ".join(prompt.split()) in " ".join(shown.split())

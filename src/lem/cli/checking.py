@@ -142,7 +142,10 @@ def _row(p: PartFigures) -> str:
 
 def _meaning(report: CheckReport) -> list[str]:
     if not report.semantic:
-        return ["Likeness of meaning: not measured (pip install 'lem-lab[semantic]')."]
+        from lem.corpus import available
+
+        why = "" if available() else " (pip install 'lem-lab[semantic]')"
+        return [f"Likeness of meaning: not measured{why}."]
     lines = []
     if report.nearest_across:
         lines.append(

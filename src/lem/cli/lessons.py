@@ -8,10 +8,11 @@ from pathlib import Path
 import click
 
 from lem.cli.checking import check_options, run_check
+from lem.cli.reading import show_text
 from lem.errors import LemError
 from lem.lessons import BUILT_IN, FORMATS, card, load_lessons, write_folder
 from lem.records import Lesson
-from lem.text import dump_json, excerpt, printable
+from lem.text import dump_json, excerpt
 
 
 @click.group(name="lessons")
@@ -56,7 +57,7 @@ def show(lessons: str, lesson: str | None) -> None:
     for le in found:
         about = "; ".join(t for t in (le.topic, le.form, le.split, le.source) if t)
         turns = [f"[{m['role']}]\n{m['content']}" for m in le.messages]
-        click.echo(printable(f"{le.id} ({about})\n\n" + "\n\n".join(turns) + "\n"))
+        show_text(f"{le.id} ({about})\n\n" + "\n\n".join(turns) + "\n")
 
 
 @command.command("card", epilog="\b\nExample:\n  lem lessons card ethics")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lem.cli.checking import check_options, run_check
+from lem.cli.reading import show_text
 from lem.errors import LemError
 from lem.probes import BUILT_IN, card, load_probes
-from lem.text import excerpt, printable
+from lem.text import excerpt
 
 if TYPE_CHECKING:
     from lem.corpus.rephrase import Candidate
@@ -52,7 +53,7 @@ def show(probes: str, probe: str | None) -> None:
             text += "\nA good answer notices:\n" + "".join(f"- {n}\n" for n in p.notice)
         if p.check:
             text += f"\nChecked as {p.check.kind}: {p.check.value}\n"
-        click.echo(printable(text))
+        show_text(text)
 
 
 @command.command("card", epilog="\b\nExample:\n  lem probes card G100")
