@@ -164,7 +164,7 @@ def split(
 
     if math.isnan(valid or 0) or math.isnan(test or 0):
         raise LemError("A share of nan is no share.", "Nothing was written.", "Give 0 to under 1.")
-    loaded = _apart([le for name in lessons for le in load_lessons(name)])
+    loaded = _apart([le for name in dict.fromkeys(lessons) for le in load_lessons(name)])
     drawn = valid is not None or test is not None
     if drawn:
         loaded = draw(loaded, valid or 0.0, test or 0.0, seed)
