@@ -252,9 +252,8 @@ def test_style_measures():
         "However",
         "as if",
     ]
-    assert stock("Certainly! As an AI I cannot say.") == ["as an AI", "I cannot", "Certainly"] or (
-        set(stock("Certainly! As an AI I cannot say.")) == {"As an AI", "I cannot", "Certainly"}
-    )
+    said = stock("Certainly! As an AI I cannot say.")
+    assert set(said) == {"As an AI", "I cannot", "Certainly"}
     easy, hard = "The cat sat. The dog ran.", "Institutional accountability presupposes " * 9
     assert reading_level(easy) < 3 < 20 < reading_level(hard)
     assert reading_level("") == 0.0
