@@ -159,6 +159,9 @@ class Response(Record):
     finish_reason: FinishReason
     """stop: the model ended its answer; length: cut off at max_tokens; filtered: withheld by the
     server; unknown: only in answers read from logs that do not say."""
+    format_errors: int = 0
+    """Places where the answer breaks the model's own output format: a reasoning mark without its
+    counterpart, a channel without a name, a control token left over."""
     prompt_tokens: int | None
     cached_tokens: int | None
     """Prompt tokens that were not computed for this answer but taken from a shared prefix."""

@@ -74,6 +74,7 @@ def finished(
     completion_tokens: int | None,
     seconds: float,
     reasoning: str | None = None,
+    format_errors: int = 0,
 ) -> Response:
     """The response record of a request, stamped now.
 
@@ -85,8 +86,9 @@ def finished(
         condition=request.condition,
         sample=request.sample,
         final=storable(final),
-        reasoning=reasoning,
+        reasoning=None if reasoning is None else storable(reasoning),
         finish_reason=finish_reason,
+        format_errors=format_errors,
         prompt_tokens=prompt_tokens,
         cached_tokens=cached_tokens,
         completion_tokens=completion_tokens,

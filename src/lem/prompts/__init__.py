@@ -1,6 +1,14 @@
 """From (probe, condition, template) to messages, text, token ids and hash."""
 
-from lem.prompts.render import Arm, Rendered, Renderer, plan_arms, render
+from lem.prompts.render import (
+    Arm,
+    Rendered,
+    Renderer,
+    TellsIds,
+    occurrences,
+    plan_arms,
+    render,
+)
 from lem.prompts.template import (
     FROZEN_DATE,
     ChatTemplate,
@@ -15,9 +23,11 @@ __all__ = [
     "ChatTemplate",
     "Rendered",
     "Renderer",
+    "TellsIds",
     "TemplateFacts",
     "TemplateRefused",
     "inspect_template",
+    "occurrences",
     "plan_arms",
     "render",
 ]

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from lem.errors import LemError
 from lem.prompts.template import TemplateFacts, TemplateRefused
 from lem.records import Condition, Message, Placement, Probe, Record
 from lem.text import dump_json, excerpt, sha256
+
+#: Tokens at either end of a text that may be others inside a prompt.
+_EDGE = 4
 
 
 class Renderer(Protocol):
@@ -29,6 +32,20 @@ class Renderer(Protocol):
 
     def foreign_tokens(self, text: str) -> bool:
         """Whether user text holds something that the model reads as a control token."""
+        ...
+
+
+@runtime_checkable
+class TellsIds(Protocol):
+    """A renderer whose facts are not ``visible``, yet which tells the tokens of its prompts."""
+
+    def chat_ids(self, messages: Sequence[Message]) -> list[int] | None:
+        """Ids of the prompt that messages become; None where it cannot tell after all. Raises
+        `TemplateRefused`."""
+        ...
+
+    def text_ids(self, text: str) -> list[int]:
+        """Ids of a text by itself, without a BOS token."""
         ...
 
 
@@ -102,20 +119,21 @@ def render(arm: Arm, renderer: Renderer, probe: Probe) -> Rendered:
         LemError: the template refuses the messages.
     """
     messages = messages_for(arm.condition, arm.placement, probe.prompt)
-    if not renderer.facts.visible:
-        text = dump_json(messages)
-        return Rendered(messages=messages, text=text, sha256=sha256(text), token_ids=None)
+    visible = renderer.facts.visible
     try:
-        text = renderer.render(messages)
+        if visible:
+            text = renderer.render(messages)
+            ids = renderer.tokenize(text)
+        else:
+            text = dump_json(messages)
+            ids = renderer.chat_ids(messages) if isinstance(renderer, TellsIds) else None
     except TemplateRefused as e:
         raise LemError(
             f"The chat template refuses condition {arm.condition.name!r}: {excerpt(str(e), 120)}.",
             "The arm cannot be run; nothing was generated.",
             "Leave the condition out with --conditions.",
         ) from None
-    return Rendered(
-        messages=messages, text=text, sha256=sha256(text), token_ids=renderer.tokenize(text)
-    )
+    return Rendered(messages=messages, text=text, sha256=sha256(text), token_ids=ids)
 
 
 def _prove(arm: Arm, renderer: Renderer, probe: Probe) -> None:
@@ -129,9 +147,13 @@ def _prove(arm: Arm, renderer: Renderer, probe: Probe) -> None:
                 "It would break the prompt apart; nothing was run.",
                 "Remove the mark from the text.",
             )
-    if kernel is None or not renderer.facts.visible:
+    if kernel is None:
         return
-    count = render(arm, renderer, probe).text.count(kernel.text)
+    rendered, count = render(arm, renderer, probe), 1
+    if renderer.facts.visible:
+        count = rendered.text.count(kernel.text)
+    elif rendered.token_ids is not None and isinstance(renderer, TellsIds):
+        count = occurrences(renderer.text_ids(kernel.text), rendered.token_ids)
     if count != 1:
         raise LemError(
             f"The kernel of condition {arm.condition.name!r} is in the rendered prompt "
@@ -140,3 +162,22 @@ def _prove(arm: Arm, renderer: Renderer, probe: Probe) -> None:
             "The model's chat template changes or repeats system text: try a kernel without "
             "markup, or leave the condition out with --conditions.",
         )
+
+
+def occurrences(text: Sequence[int], prompt: Sequence[int]) -> int:
+    """How often the tokens of a text are in those of a prompt.
+
+    Where the text touches the template, its outermost tokens may be others (a space that belongs
+    to the first word, a line break that is trimmed), so up to `_EDGE` at either end are not looked
+    for. What is left of a very short text may come up by chance: once and more is then once.
+    """
+    edge = min(_EDGE, (len(text) - 1) // 2)
+    inner, within = list(text[edge : len(text) - edge]), list(prompt)
+    if not inner:
+        return 0
+    count = at = 0
+    while at <= len(within) - len(inner):
+        found = within[at] == inner[0] and within[at : at + len(inner)] == inner
+        count += found
+        at += len(inner) if found else 1
+    return count if len(inner) > 2 * _EDGE else min(count, 1)
