@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +19,9 @@ from typing import Any
 from lem.engines._llama_context import LlamaContext
 from lem.engines._llama_model import LlamaModel
 from lem.engines.base import Meter, finished
+from lem.engines.machine import free_memory as free_memory  # also imported from here
+from lem.engines.machine import usable_cores as usable_cores
+from lem.engines.outputs import parse
 from lem.errors import LemError
 from lem.records import FinishReason, Request, Response, Sampling
 from lem.text import excerpt
@@ -77,15 +79,21 @@ class LlamaEngine(LlamaModel):
     """A GGUF model that answers requests.
 
     Args:
-        path, name: as for `LlamaModel`.
+        path, name, thinking: as for `LlamaModel`.
         rows: answers generated together at most; None: as many as are useful and fit in memory.
         threads: None: one for each core this process may use.
     """
 
     def __init__(
-        self, path: Path, name: str, rows: int | None = None, threads: int | None = None
+        self,
+        path: Path,
+        name: str,
+        rows: int | None = None,
+        threads: int | None = None,
+        *,
+        thinking: bool | None = None,
     ) -> None:
-        super().__init__(path, name)
+        super().__init__(path, name, thinking=thinking)
         self.max_rows, self.threads = rows, threads or usable_cores()
         self._context: Any = None
 
@@ -180,7 +188,7 @@ class LlamaEngine(LlamaModel):
 
     def _finish_reason(self, row: _Row) -> FinishReason | None:
         """Take in the token sampled last; say whether the answer ends with it."""
-        if self.lib.vocab_is_eog(self.vocab, row.last):
+        if self.ends_answer(row.last):
             return "stop"
         row.tokens.append(row.last)
         return "length" if len(row.tokens) >= row.request.sampling.max_tokens else None
@@ -197,10 +205,14 @@ class LlamaEngine(LlamaModel):
             row.sampler = 0
 
     def _response(self, row: _Row, reason: FinishReason) -> Response:
+        text, prompt = self.decode(row.tokens), row.request.prompt
+        answer = parse(text, self.style, prompt=prompt, ended=reason == "stop")
         return finished(
             row.request,
-            final=self.decode(row.tokens).strip(),
-            finish_reason=reason,
+            final=answer.final,
+            reasoning=answer.reasoning,
+            finish_reason=answer.finish_reason,
+            format_errors=answer.format_errors,
             prompt_tokens=len(row.request.token_ids or []),
             cached_tokens=row.cached,
             completion_tokens=len(row.tokens),
@@ -303,25 +315,3 @@ def common_prefix(prompts: Sequence[list[int]]) -> int:
     low, high = min(prompts), max(prompts)  # in sorted order the outermost two differ first
     length = next((i for i, (a, b) in enumerate(zip(low, high)) if a != b), min(map(len, prompts)))
     return max(0, min(length, min(map(len, prompts)) - 1))
-
-
-def usable_cores() -> int:
-    """Cores this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def free_memory() -> float:
-    """Bytes of memory that can be had without pushing others out; 4 GB where unknown."""
-    try:
-        with Path("/proc/meminfo").open(encoding="ascii") as file:
-            for line in file:
-                if line.startswith("MemAvailable:"):
-                    return float(line.split()[1]) * 1024
-    except OSError:
-        pass
-    try:
-        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")) * 0.5
-    except (ValueError, OSError, AttributeError):
-        return 4e9
