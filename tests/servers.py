@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from lem.records import Request, Sampling
+from lem.text import dump_json, sha256
+
 Body = dict[str, Any]
 #: Writes one response.
 Step = Callable[[BaseHTTPRequestHandler], None]
@@ -72,6 +75,32 @@ def usage(prompt: int, completion: int, **more: Any) -> Body:
 def says(text: str = "Yes.", prompt: int = 7, completion: int = 2) -> Step:
     """A good answer."""
     return stream(delta(text), delta(finish="stop"), usage(prompt, completion))
+
+
+def request(
+    question: str = "Well?",
+    token_ids: list[int] | None = None,
+    condition: str = "baseline",
+    system: str | None = None,
+    **more: Any,
+) -> Request:
+    """A request as the planner would make it."""
+    messages = [{"role": "user", "content": question}]
+    if system is not None:
+        messages.insert(0, {"role": "system", "content": system})
+    text = dump_json(messages)
+    return Request(
+        key=sha256(condition + question),
+        probe=question,
+        condition=condition,
+        sample=0,
+        messages=messages,
+        prompt=text,
+        prompt_sha256=sha256(text),
+        token_ids=token_ids,
+        sampling=Sampling(**{"max_tokens": 9, **more}),
+        seed=5,
+    )
 
 
 def in_turn(*steps: Step) -> Callable[[Body], Step]:
@@ -152,7 +181,12 @@ def page(answer: Callable[[Body], Step]) -> list[Callable[[Body], Step]]:
 
 
 def llama_pages(
-    template_refuses: Iterable[str] = (), extra_tokens: int = 0, marks: str = "<|end|>"
+    template_refuses: Iterable[str] = (),
+    extra_tokens: int = 0,
+    marks: str = "<|end|>",
+    template: str = "{{ messages }}",
+    ending: Callable[[Body], str] = lambda _: "",
+    **props: Any,
 ) -> dict[str, Any]:
     """Pages of something like llama.cpp's server, with bytes for tokens.
 
@@ -160,6 +194,9 @@ def llama_pages(
         template_refuses: roles that its template raises an error for.
         extra_tokens: by which /tokenize is wrong.
         marks: a control token.
+        template: as /props shows it.
+        ending: what it writes last, from the template's variables.
+        props: more of /props, or other.
     """
 
     def apply_template(body: Body) -> Step:
@@ -168,7 +205,7 @@ def llama_pages(
                 error = {"code": 500, "message": f"{message['role']} role not supported"}
                 return status(500, {"error": error})
         prompt = "".join(f"<{m['role']}>{m['content']}\n" for m in body["messages"])
-        return status(200, {"prompt": prompt})
+        return status(200, {"prompt": prompt + ending(body.get("chat_template_kwargs", {}))})
 
     def tokenize(body: Body) -> Step:
         text = body["content"]
@@ -179,10 +216,10 @@ def llama_pages(
     props = {
         "default_generation_settings": {"n_ctx": 512},
         "total_slots": 3,
-        "chat_template": "{{ messages }}",
+        "chat_template": template,
         "build_info": "b1-test",
         "model_path": "/somewhere/model.gguf",
-    }
+    } | props
     model = {"id": "m", "owned_by": "llamacpp", "meta": {"n_params": 7, "n_ctx": 512}}
     return {
         "/v1/models": status(200, {"data": [model]}),
@@ -190,3 +227,66 @@ def llama_pages(
         "/apply-template": page(apply_template),
         "/tokenize": page(tokenize),
     }
+
+
+class VLLM:
+    """Something like vLLM, with bytes for tokens: its pages, and its answers.
+
+    It follows the fields of vLLM's own protocol: ``/tokenize`` takes messages or a prompt,
+    ``/detokenize`` tokens, and with ``return_token_ids`` the first chunk of a streamed answer has
+    the prompt's tokens, as ``prompt_token_ids`` beside ``choices``.
+
+    Args:
+        system: what the template does with a system message.
+        ending: what it writes last, from the template's variables.
+        reads: the tokens that are really read, from those that /tokenize tells.
+        text: what is answered.
+        fields: of the model's entry in /v1/models.
+    """
+
+    def __init__(
+        self,
+        system: Callable[[str], str] = lambda text: text,
+        ending: Callable[[Body], str] = lambda _: "<assistant>",
+        reads: Callable[[list[int]], list[int]] = lambda ids: ids,
+        text: Callable[[Body], Body] = lambda _: delta("Yes."),
+        **fields: Any,
+    ) -> None:
+        self.system, self.ending, self.reads, self.text = system, ending, reads, text
+        self.version = "0.11.0"
+        self.tells_ids = True
+        model = {"id": "m", "owned_by": "vllm", "root": "org/m", "max_model_len": 4096} | fields
+        self.pages: dict[str, Any] = {
+            "/v1/models": status(200, {"data": [model]}),
+            "/version": page(lambda _: status(200, {"version": self.version})),
+            "/tokenize": page(self.tokenize),
+            "/detokenize": page(
+                lambda body: status(200, {"prompt": bytes(body["tokens"]).decode()})
+            ),
+        }
+
+    def ids(self, body: Body) -> list[int]:
+        said = [
+            f"<{m['role']}>{self.system(m['content']) if m['role'] == 'system' else m['content']}"
+            for m in body["messages"]
+        ]
+        ending = self.ending(body.get("chat_template_kwargs", {}))
+        return list(("\n".join(said) + ending).encode())
+
+    def tokenize(self, body: Body) -> Step:
+        if "prompt" in body:
+            assert body["add_special_tokens"] is False
+            ids = list(body["prompt"].encode())
+        else:
+            assert body["add_generation_prompt"] is True
+            ids = self.ids(body)
+        return status(200, {"count": len(ids), "max_model_len": 4096, "tokens": ids})
+
+    def chat(self, body: Body) -> Step:
+        ids = self.reads(self.ids(body))
+        first = delta("", role="assistant")
+        if self.tells_ids and body.get("return_token_ids"):
+            first["prompt_token_ids"] = ids
+        answer = self.text(body)
+        answer["choices"][0]["token_ids"] = [1, 2]
+        return stream(first, answer, delta(finish="stop"), usage(len(ids), 2))

@@ -15,8 +15,11 @@ import pytest
 
 from lem.conditions import all_conditions, choose
 from lem.engines import EngineOptions, _openai_wire, resolve
+from lem.engines._openai_fleet import Lane, Seat, Ticket, Work
+from lem.engines._openai_server import Server as Facts
+from lem.engines._openai_wire import Address, Tally, Wire
 from lem.engines.base import Meter
-from lem.engines.openai import OpenAIEngine, _Work
+from lem.engines.openai import OpenAIEngine
 from lem.errors import LemError
 from lem.kernels import load_kernel, one_line
 from lem.probes import load_probes
@@ -31,6 +34,7 @@ from servers import (
     delta,
     in_turn,
     llama_pages,
+    request,
     says,
     status,
     stream,
@@ -47,24 +51,6 @@ def quick_and_keyed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_openai_wire, "BACKOFF", 0.001)
     monkeypatch.setenv("LEM_API_KEY", KEY)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-
-
-def request(question: str = "Well?", token_ids: list[int] | None = None, **more: Any) -> Request:
-    """A request as the planner would make it."""
-    messages = [{"role": "user", "content": question}]
-    text = json.dumps(messages)
-    return Request(
-        key=sha256(question),
-        probe=question,
-        condition="baseline",
-        sample=0,
-        messages=messages,
-        prompt=text,
-        prompt_sha256=sha256(text),
-        token_ids=token_ids,
-        sampling=Sampling(**{"max_tokens": 9, **more}),
-        seed=5,
-    )
 
 
 def answers(
@@ -176,6 +162,23 @@ def test_llama_server_answers(llama_url: str) -> None:
     assert meter.generated == sum(r.completion_tokens or 0 for r in got.values())
     assert meter.shared == sum(r.cached_tokens or 0 for r in got.values())
     assert meter.prefilled + meter.shared == sum(r.prompt_tokens or 0 for r in got.values())
+
+
+def test_slots_of_a_llama_server_compute_a_kernel_about_once(llama_url: str) -> None:
+    """Two slots with a cache each: without a fixed place, both would compute both kernels."""
+    texts = {name: f"You are {name}. You weigh who is hurt. " * 8 for name in ("Ann", "Bob")}
+    requests = [
+        request(f"What is {i} plus two?", None, name, text, max_tokens=4)
+        for name, text in texts.items()
+        for i in range(6)
+    ]
+    engine = OpenAIEngine("smollm2", llama_url)
+    assert engine.concurrency == 2
+    got = list(engine.generate(requests, Meter()))
+    engine.close()
+    cold = [r.probe for r in got if (r.cached_tokens or 0) < 60]
+    assert len(got) == 12
+    assert len(cold) <= 3, "once each, and once where one slot helps the other at the end"
 
 
 def test_llama_server_tells_control_tokens_in_a_probe(llama_url: str) -> None:
@@ -333,7 +336,8 @@ def test_vllm_gets_its_own_fields() -> None:
         "/version": status(200, {"version": "0.11.0"}),
     }
     body, engine = sent(pages)
-    assert body == COMMON | {"top_k": -1, "min_p": 0, "repetition_penalty": 1}
+    own = {"top_k": -1, "min_p": 0, "repetition_penalty": 1, "return_token_ids": True}
+    assert body == COMMON | own
     assert engine.info.engine_version == "vLLM 0.11.0"
     assert engine.info.context_length == 4096
     assert engine.info.fingerprint == {"server": "vLLM", "name": "m", "root": "org/m"}
@@ -704,24 +708,35 @@ def test_three_failures_in_a_row_stop_the_sending() -> None:
     assert "3 of 9 requests failed, and 4 were not sent" in error.consequence
 
 
+def lane(kind: Any = "unknown", seats: int = 9) -> Lane:
+    """A server that is never asked."""
+    address = Address("http://127.0.0.1:9/v1")
+    return Lane(Wire(address), Facts(kind, "", {}), seats)
+
+
+def take(work: Work, seat: Seat) -> Ticket:
+    ticket = work.next(seat)
+    assert isinstance(ticket, Ticket)
+    return ticket
+
+
 def test_giving_up_is_for_good() -> None:
-    work = _Work([request(str(i)) for i in range(9)])
-    failure = LemError("a", "b", "c")
-    late = work.next()
+    one_lane = lane()
+    work = Work([request(str(i)) for i in range(9)], [one_lane], Tally(Meter()))
+    seat, failure = Seat(one_lane), LemError("a", "b", "c")
+    late = take(work, seat)
     for _ in range(3):
-        assert work.next()
-        work.failed(failure)
-    assert work.next() is None
-    assert late
+        work.failed(one_lane, take(work, seat), failure)
+    assert work.next(seat) is None
     answer = one(says())
-    work.succeeded(answer)
-    assert work.next() is None
+    work.succeeded(one_lane, late, answer)
+    assert work.next(seat) is None
     assert work.done.get() == answer
 
 
 def test_engine_is_made_from_the_command_line() -> None:
     with Server() as server:
-        engine = resolve("openai:m", EngineOptions(base_url=server.url, parallel=3))
+        engine = resolve("openai:m", EngineOptions(base_urls=(server.url,), parallel=3))
         assert isinstance(engine, OpenAIEngine)
         assert engine.concurrency == 3
         assert list(engine.generate([], Meter())) == []

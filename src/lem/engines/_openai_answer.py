@@ -14,8 +14,9 @@ if TYPE_CHECKING:  # the wire imports this module
 
 #: Attempts at one request, and at one that the server answered with nonsense.
 TRIES, TRIES_NONSENSE = 5, 2
-#: Statuses that may pass by themselves.
+#: Statuses that may pass by themselves, and those that speak of the server, not of a request.
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
+DOWN = frozenset({502, 503, 504})
 
 _FINISH: dict[str, FinishReason] = {
     **dict.fromkeys(("stop", "eos", "eos_token", "end_turn", "stop_sequence"), "stop"),
@@ -41,11 +42,24 @@ class Fault(Exception):
         fix: for when it does not mend.
         tries: attempts in all.
         wait: seconds that the server asked for.
+        down: the server itself seems to be gone, not only this request to have gone wrong.
     """
 
-    def __init__(self, cause: str, fix: str, tries: int = TRIES, wait: float | None = None) -> None:
+    def __init__(
+        self,
+        cause: str,
+        fix: str,
+        tries: int = TRIES,
+        wait: float | None = None,
+        down: bool = False,
+    ) -> None:
         super().__init__(cause)
         self.cause, self.fix, self.tries, self.wait = cause, fix, tries, wait
+        self.down = down
+
+    def lasting(self, attempts: int) -> LemError:
+        """The error it becomes when no attempt is left."""
+        return LemError(f"{self.cause} ({attempts} attempts).", UNANSWERED, self.fix)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +74,8 @@ class Reply:
     completion_tokens: int | None
     seconds: float
     """Of the attempt that succeeded."""
+    prompt_ids: list[int] | None = None
+    """Tokens of the prompt, from a server that tells them (vLLM)."""
 
 
 class Collected:
@@ -75,6 +91,7 @@ class Collected:
         self._usage: dict[str, Any] = {}
         self._timings: dict[str, Any] = {}
         self._events = 0
+        self._prompt_ids: list[int] | None = None
 
     def take(self, line: bytes) -> bool:
         """Take in one line of the stream; says whether text came with it.
@@ -106,6 +123,8 @@ class Collected:
         for name in ("usage", "timings"):
             if isinstance(chunk.get(name), dict):
                 setattr(self, f"_{name}", chunk[name])
+        if is_ids(chunk.get("prompt_token_ids")):
+            self._prompt_ids = chunk["prompt_token_ids"]
         choices = chunk.get("choices")
         choice = choices[0] if isinstance(choices, list) and choices else None
         if not isinstance(choice, dict) or choice.get("index") not in (0, None):
@@ -152,6 +171,7 @@ class Collected:
             cached_tokens=_count(self._timings, "cache_n") if cached is None else cached,
             completion_tokens=_count(self._usage, "completion_tokens"),
             seconds=seconds,
+            prompt_ids=self._prompt_ids,
         )
 
     def nonsense(self, what: str) -> Fault:
@@ -168,6 +188,7 @@ class Collected:
             return Fault(
                 f"The server {self.address.shown} broke an answer off",
                 "See the server's own log; it may be out of memory or be restarting.",
+                down=True,
             )
         return self.nonsense("a body that is not a stream of events")
 
@@ -192,6 +213,11 @@ def _count(value: Any, *path: str) -> int | None:
     for name in path:
         value = value.get(name) if isinstance(value, dict) else None
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def is_ids(value: Any) -> bool:
+    """Whether a value from a server is a list of token ids."""
+    return isinstance(value, list) and all(type(i) is int for i in value)
 
 
 def message_of(value: Any) -> str:

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import re
 import urllib.parse
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import httpx
@@ -17,6 +18,15 @@ from lem.text import excerpt, sha256
 #: What of llama.cpp's description of a model pins its weights.
 _META = ("vocab_type", "n_vocab", "n_ctx_train", "n_embd", "n_params", "size", "ftype")
 _STOPPED = "Nothing was run."
+#: Requests that vLLM is given at a time: it batches hundreds, but does not say how many.
+_VLLM_SLOTS = 32
+
+#: Notes that an engine changes when it knows more.
+UNSEEN = "The server renders prompts out of sight: they were not checked."
+SEEN_BY_IDS = (
+    "The server renders prompts out of sight but tells their tokens: the kernel was looked for in "
+    "them, and each answer is to the tokens that were planned."
+)
 
 Kind = Literal["llama.cpp", "vLLM", "unknown"]
 
@@ -57,6 +67,43 @@ def identify(wire: Wire, name: str) -> Server:
     pins = {"server": "unknown", "base_url": wire.address.shown, "name": name}
     context = (entry or {}).get("max_model_len") or (entry or {}).get("context_length")
     return Server("unknown", "", pins, context if isinstance(context, int) else None)
+
+
+def agree(servers: Sequence[Server], addresses: Sequence[str]) -> None:
+    """Check that several servers are the same.
+
+    Raises:
+        LemError: two differ; it names the field and the servers.
+    """
+    for server, address in zip(servers[1:], addresses[1:]):
+        differs = difference(servers[0], server)
+        if differs:
+            field, one, other = differs
+            raise LemError(
+                f"The servers {addresses[0]} and {address} differ in their {field}: {one} and "
+                f"{other}.",
+                f"Their answers would not be of one model. {_STOPPED}",
+                "Start them with the same program, model and options, or leave one out.",
+            )
+
+
+def difference(one: Server, other: Server) -> tuple[str, str, str] | None:
+    """The first thing in which two servers differ: its name, and what each has."""
+    for field in ("kind", "version", "fingerprint", "context_length", "template"):
+        a, b = getattr(one, field), getattr(other, field)
+        if field == "fingerprint":
+            name = next((n for n in sorted(a.keys() | b.keys()) if _pin(a, n) != _pin(b, n)), None)
+            if name is None:
+                continue
+            field, a, b = f"fingerprint ({name})", _pin(a, name), _pin(b, name)
+        if a != b:
+            return field.replace("_", " "), excerpt(repr(a), 60), excerpt(repr(b), 60)
+    return None
+
+
+def _pin(fingerprint: dict[str, Any], name: str) -> Any:
+    """One entry of a fingerprint; where a server is, is no difference."""
+    return None if name == "base_url" else fingerprint.get(name)
 
 
 def _listed_models(wire: Wire) -> list[dict[str, Any]]:
@@ -172,21 +219,28 @@ def _vllm_server(wire: Wire, name: str, entry: dict[str, Any]) -> Server:
         version=excerpt(str(told.get("version", ""))),
         fingerprint={"server": "vLLM", "name": name, **pins},
         context_length=context if isinstance(context, int) else None,
+        slots=_VLLM_SLOTS,
     )
 
 
-def notes_on(server: Server) -> list[str]:
+def notes_on(servers: Sequence[Server]) -> list[str]:
+    """What a reader of the run should know about its servers, which are the same."""
+    server = servers[0]
     notes = [
         "The server does not tell its weights' hash: other weights under the same name would "
         "not be noticed."
     ]
     if not server.template:
-        notes.append("The server renders prompts out of sight: they were not checked.")
+        notes.append(UNSEEN)
     elif re.search(r"strftime_now|date_string", server.template):
         notes.append(
             "The chat template may write the server's date, which cannot be frozen: on another "
             "day the prompts are others."
         )
+    if len(servers) > 1:
+        notes.append(f"{len(servers)} servers shared the work.")
+    if len(servers) > 1 and server.kind == "unknown":
+        notes.append("The servers do not tell whether they have the same weights.")
     return notes
 
 

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 import httpx
 
 from lem.engines._openai_answer import (
+    DOWN,
     PASSING,
-    UNANSWERED,
     Collected,
     Fault,
     Rejected,
@@ -178,7 +178,7 @@ class Wire:
             LemError: the server cannot be reached.
         """
         try:
-            return self._client.get(url, timeout=SHORT_TIMEOUT)
+            return self._client.get(url, timeout=SHORT_TIMEOUT, extensions={"trace": self._watch})
         except (httpx.TransportError, httpx.DecodingError) as e:
             raise LemError(
                 f"No answer from {self.address.shown}: {self._why(e)}.",
@@ -203,6 +203,7 @@ class Wire:
                     "GET" if body is None else "POST",
                     url,
                     content=None if body is None else _encode(body),
+                    extensions={"trace": self._watch},
                 )
             if response.status_code in PASSING - {500} or response.status_code in (401, 403):
                 raise self._refusal(response)
@@ -210,21 +211,30 @@ class Wire:
 
         return self._again(attempt, Tally(Meter()))
 
-    def chat(self, body: dict[str, Any], tally: Tally) -> Reply:
+    def chat(
+        self,
+        body: dict[str, Any],
+        tally: Tally,
+        begun: Callable[[], None] = lambda: None,
+        patient: bool = True,
+    ) -> Reply:
         """One streamed answer, tried again where that may help.
 
         Args:
             body: the JSON of the request.
             tally: counts tokens as they come and attempts as they fail.
+            begun: called when the first text comes.
+            patient: also try again where the server itself seems to be gone.
 
         Raises:
             Rejected: the server will not do it.
             LemError: it keeps failing, or says nothing that makes sense.
+            Fault: not patient, and the server seems to be gone.
             Stopped: `abort` was called.
         """
-        return self._again(lambda: self._chat_once(body, tally), tally)
+        return self._again(lambda: self._chat_once(body, tally, begun), tally, patient)
 
-    def _again(self, attempt: Callable[[], T], tally: Tally) -> T:
+    def _again(self, attempt: Callable[[], T], tally: Tally, patient: bool = True) -> T:
         number = 0
         while True:
             number += 1
@@ -233,23 +243,20 @@ class Wire:
             try:
                 return attempt()
             except Fault as fault:
+                if fault.down and not patient:
+                    raise
                 if number >= fault.tries:
-                    raise LemError(
-                        f"{fault.cause} ({number} attempts).", UNANSWERED, fault.fix
-                    ) from None
+                    raise fault.lasting(number) from None
                 pause = fault.wait
-            if pause is None:
-                pause = BACKOFF * 2 ** (number - 1) * random.uniform(0.75, 1.25)
-                pause = min(LONGEST_BACKOFF, pause)
             tally.add(retries=1)
-            self._stopped.wait(pause)
+            self._stopped.wait(backoff(number) if pause is None else pause)
 
-    def _chat_once(self, body: dict[str, Any], tally: Tally) -> Reply:
+    def _chat_once(self, body: dict[str, Any], tally: Tally, begun: Callable[[], None]) -> Reply:
         got = Collected(self.address)
         began = time.monotonic()
         try:
             try:
-                self._read_stream(body, got, tally)
+                self._read_stream(body, got, tally, begun)
             except Fault:
                 if got.finish is None:
                     raise  # else only the goodbye was lost
@@ -261,7 +268,9 @@ class Wire:
             tally.add(generated=reply.completion_tokens - got.pieces)
         return reply
 
-    def _read_stream(self, body: dict[str, Any], got: Collected, tally: Tally) -> None:
+    def _read_stream(
+        self, body: dict[str, Any], got: Collected, tally: Tally, begun: Callable[[], None]
+    ) -> None:
         with (
             self._transport(),
             self._client.stream(
@@ -282,6 +291,8 @@ class Wire:
             for line in _lines(response.iter_bytes()):
                 if got.take(line):
                     tally.add(generated=1)
+                    if got.pieces == 1:
+                        begun()
                 if got.done:
                     break
 
@@ -301,6 +312,7 @@ class Wire:
             raise Fault(
                 f"The server {self.address.shown} {what}: {self._why(e)}",
                 "See the server's own log; it may be out of memory or be restarting.",
+                down=True,
             ) from None
 
     def _watch(self, event: str, info: dict[str, Any]) -> None:
@@ -333,6 +345,7 @@ class Wire:
                 f"The server {shown} answered {status}: {said}",
                 "Wait for the server to recover, or lower --parallel.",
                 wait=_retry_after(response.headers.get("retry-after")),
+                down=status in DOWN,
             )
         if status in (401, 403):
             return self.address.wants_key(status, said)
@@ -340,6 +353,12 @@ class Wire:
         if status in (404, 405):
             fix = "Check the model's name, and whether the address must end in /v1."
         return Rejected(f"The server {shown} answered {status}: {said}.", fix, status, said)
+
+
+def backoff(number: int) -> float:
+    """Seconds to wait after a number of failed attempts."""
+    doubled: float = BACKOFF * 2.0 ** min(number - 1, 20)
+    return min(LONGEST_BACKOFF, doubled * random.uniform(0.75, 1.25))
 
 
 @functools.cache
