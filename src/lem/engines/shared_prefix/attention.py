@@ -8,6 +8,9 @@ three times slower in a decode step on a CPU: docs/experiments.md.)
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -94,55 +97,71 @@ def attend(
     return out.view(heads, g, n, -1)
 
 
+@dataclasses.dataclass(frozen=True)
+class Sharing:
+    """Neighbouring rows of a decode step that share a prefix, or have none."""
+
+    rows: slice
+    prefix: Part | None
+    mask: Tensor | None
+    """Added to the prefix's scores, [n, P]; None: all visible."""
+
+
 def attend_step(
     q: Tensor,
     own: Part,
     own_mask: Tensor | None,
-    prefix: Part | None,
-    prefix_mask: Tensor | None,
+    groups: Sequence[Sharing],
     softcap: float | None,
     sinks: Tensor | None,
     scratch: Scratch,
 ) -> Tensor:
-    """Attention of rows with one token each, which share a prefix.
+    """Attention of rows with one token each.
 
     Args:
-        q: [KV, n, G, D], scaled.
-        own: the rows' own keys [n, KV, W, D] and values [n, KV, W, Dv]; contiguous, else they are
+        q: [KV, B, G, D], scaled.
+        own: the rows' own keys [B, KV, W, D] and values [B, KV, W, Dv]; contiguous, else they are
             copied.
-        own_mask: [n, W], added; None: all visible.
-        prefix: what all rows share.
-        prefix_mask: [n, P], added; None: all visible.
+        own_mask: [B, W], added; None: all visible.
+        groups: which rows share what; together all rows, in order.
         softcap, sinks: see `attend`.
 
     Returns:
-        [n, KV, G, Dv].
+        [B, KV, G, Dv].
     """
-    heads, n, g, d = q.shape
+    heads, b, g, d = q.shape
     width = own[0].shape[2]
-    length = 0 if prefix is None else prefix[0].shape[1]
-    whole = length + width
-    scores = scratch.take("scores", (heads, n * g, whole + (sinks is not None)), q)
-    view = scores.view(heads, n, g, -1)
-    if prefix is not None:
-        folded = q.reshape(heads, n * g, d)
-        torch.bmm(folded, prefix[0].transpose(1, 2), out=scores[..., :length])
     # Keys times queries: on a CPU twice as fast as queries times transposed keys.
-    by_row = q.permute(1, 0, 3, 2).contiguous()  # [n, KV, D, G]
-    view[..., length:whole] = torch.matmul(own[0], by_row).permute(1, 0, 3, 2)
-    _cap(scores[..., :whole], softcap)
-    if prefix_mask is not None:
-        view[..., :length] += prefix_mask[:, None]
-    if own_mask is not None:
-        view[..., length:whole] += own_mask[:, None]
-    if sinks is not None:
-        view[..., whole] = sinks.to(q.dtype)[:, None]
-    weights = _softmax(scores, scratch)
-    mine = weights.view(heads, n, g, -1)[..., length:whole].transpose(0, 1).contiguous()
-    out = torch.matmul(mine, own[1])
-    if prefix is not None:
-        seen = torch.bmm(_compact(weights, 0, length, scratch), prefix[1])
-        out += seen.view(heads, n, g, -1).transpose(0, 1)
+    by_row = q.permute(1, 0, 3, 2).contiguous()  # [B, KV, D, G]
+    mine = torch.matmul(own[0], by_row).permute(1, 0, 3, 2)  # [KV, B, G, W]
+    own_weights = scratch.take("own", (b, heads, g, width), q)
+    shared: list[tuple[slice, Tensor]] = []
+    for group in groups:
+        rows, prefix = group.rows, group.prefix
+        n = rows.stop - rows.start
+        length = 0 if prefix is None else prefix[0].shape[1]
+        whole = length + width
+        scores = scratch.take("scores", (heads, n * g, whole + (sinks is not None)), q)
+        view = scores.view(heads, n, g, -1)
+        if prefix is not None:
+            folded = q[:, rows].reshape(heads, n * g, d)
+            torch.bmm(folded, prefix[0].transpose(1, 2), out=scores[..., :length])
+        view[..., length:whole] = mine[:, rows]
+        _cap(scores[..., :whole], softcap)
+        if group.mask is not None:
+            view[..., :length] += group.mask[:, None]
+        if own_mask is not None:
+            view[..., length:whole] += own_mask[rows, None]
+        if sinks is not None:
+            view[..., whole] = sinks.to(q.dtype)[:, None]
+        weights = _softmax(scores, scratch)
+        own_weights[rows] = weights.view(heads, n, g, -1)[..., length:whole].transpose(0, 1)
+        if prefix is not None:
+            seen = torch.bmm(_compact(weights, 0, length, scratch), prefix[1])
+            shared.append((rows, seen.view(heads, n, g, -1).transpose(0, 1)))
+    out = torch.matmul(own_weights, own[1])
+    for rows, seen in shared:
+        out[rows] += seen
     return out
 
 

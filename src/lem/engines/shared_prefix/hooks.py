@@ -256,26 +256,25 @@ def _decode(
     """[H, B, D] -> [1, B, H, Dv]"""
     heads, b, d = q.shape
     kv = key.shape[0]
-    by_head = q.view(kv, heads // kv, b, d).transpose(1, 2)  # [KV, B, G, D]
-    outs = []
+    groups = []
     for span in step.spans:
-        rows = slice(span.begin, span.end)
         prefix = layer.before(span.group)
         first, hidden = mask.prefix.get(span.group, (0, None))
         if prefix is not None:
             prefix = prefix[0][:, first:], prefix[1][:, first:]
-        out = maths.attend_step(
-            by_head[:, rows],
-            (layer.keys[rows], layer.values[rows]),
-            None if mask.own is None else mask.own[rows],
-            prefix if first < span.group.length else None,
-            hidden,
-            softcap,
-            None if sinks is None else sinks.view(kv, -1),
-            layer.store.scratch,
-        )
-        outs.append(out)
-    return (outs[0] if len(outs) == 1 else torch.cat(outs)).reshape(1, b, heads, -1)
+        if first == span.group.length:
+            prefix = None
+        groups.append(maths.Sharing(slice(span.begin, span.end), prefix, hidden))
+    out = maths.attend_step(
+        q.view(kv, heads // kv, b, d).transpose(1, 2),
+        (layer.keys[:b], layer.values[:b]),
+        mask.own,
+        groups,
+        softcap,
+        None if sinks is None else sinks.view(kv, -1),
+        layer.store.scratch,
+    )
+    return out.reshape(1, b, heads, -1)
 
 
 def _prefill(
