@@ -13,6 +13,7 @@ import pytest
 
 from lem.conditions import all_conditions, choose
 from lem.engines.builtin import NAME, built_in_model
+from lem.engines.gguf_folder import built_in_folder as make_built_in_folder
 from lem.engines.llamacpp import LlamaEngine
 from lem.kernels import BUILT_IN, load_kernel
 from lem.records import Condition
@@ -28,6 +29,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def model_path() -> Path:
     """The built-in model, fetched and prepared once."""
     return built_in_model(print)
+
+
+@pytest.fixture(scope="session")
+def built_in_folder(model_path: Path) -> Path:
+    """The built-in model as a Hugging Face folder, converted once and kept in the cache."""
+    return make_built_in_folder(print)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lem.ab import Experiment
-from lem.bench.recipe import ModelSpec, Recipe
+from lem.bench.recipe import HOW, ModelSpec, Recipe
 from lem.conditions import all_conditions, choose
 from lem.engines import EngineOptions
 from lem.errors import LemError
@@ -54,7 +54,7 @@ class Inputs:
         declared = self._declared((model,))
         for field in ("scorers", "questions", "name"):
             del declared[field]
-        declared["models"] = [model.model]
+        declared["models"] = [model.model, *([model.how] if model.how else [])]
         return sha256(dump_json(declared))
 
     def texts(self) -> dict[str, Any]:
@@ -87,7 +87,13 @@ class Inputs:
 
     def options(self, model: ModelSpec, base: EngineOptions) -> EngineOptions:
         """How it is run."""
-        return dataclasses.replace(base, base_url=model.base_url)
+        how = model.how
+        if "adapter" in how:
+            how["adapter"] = _beside(self.path, how["adapter"])
+        # Servers share the work among themselves.
+        urls = model.base_url or ()
+        workers = 1 if urls else base.workers
+        return dataclasses.replace(base, base_urls=urls, workers=workers, **how)
 
     def check_complete(self) -> None:
         """Raise the error of a recipe that cannot be run yet.
@@ -105,7 +111,10 @@ class Inputs:
 
     def _declared(self, models: tuple[ModelSpec, ...]) -> dict[str, Any]:
         declared = self.recipe.model_dump(mode="json", exclude={"about", "kernels"})
-        declared["models"] = [m.model_dump(mode="json", exclude={"base_url"}) for m in models]
+        # What is not set is left out, as it was before there was such a field: a recipe keeps its
+        # hash, and a matrix that was begun goes on.
+        left_out = {"base_url", *HOW}
+        declared["models"] = [m.model_dump(mode="json", exclude=left_out) | m.how for m in models]
         return {**declared, "texts": self.texts()}
 
 
@@ -147,8 +156,14 @@ def _beside(recipe: Path, where: str) -> str:
 
 
 def _model_path(recipe: Path, model: str) -> str:
-    """Likewise for a model that is a file."""
+    """Likewise for a model that is a file or a folder."""
     kind, colon, rest = model.partition(":")
     if kind == "replay" and colon:
         return f"replay:{_beside(recipe, rest)}"
-    return _beside(recipe, model) if model.lower().endswith(".gguf") else model
+    if model.lower().endswith(".gguf") or _is_model_folder(recipe.parent / model):
+        return _beside(recipe, model)
+    return model
+
+
+def _is_model_folder(path: Path) -> bool:
+    return any((path / name).is_file() for name in ("config.json", "adapter_config.json"))

@@ -36,6 +36,10 @@ def _number_as_text(value: Any) -> Any:
     return str(value) if number else value
 
 
+def _one_as_list(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _showable(value: str) -> str:
     """Names are shown on terminals and pages, and must be told apart there."""
     if "\n" in value or printable(value) != value:
@@ -50,6 +54,12 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+_Address = Annotated[str, Field(min_length=1)]
+
+#: Fields of a model that, where they are set, decide what is measured.
+HOW = ("engine", "adapter", "revision", "dtype", "quantise", "thinking")
+
+
 class ModelSpec(_Part):
     """One model of a matrix."""
 
@@ -57,13 +67,30 @@ class ModelSpec(_Part):
     """Unique in the recipe; the run folder is named after it."""
     model: str = Field(min_length=1)
     """As `--model` takes it."""
-    base_url: str | None = None
+    base_url: Annotated[
+        Annotated[tuple[_Address, ...], Field(min_length=1)] | None, BeforeValidator(_one_as_list)
+    ] = None
+    """Of a server; of several with the same model, a list."""
+    engine: Literal["llama.cpp", "transformers", "mlx"] | None = None
+    adapter: str | None = Field(default=None, min_length=1)
+    """As `--adapter` takes it."""
+    revision: Annotated[str | None, BeforeValidator(_number_as_text)] = Field(
+        default=None, min_length=1
+    )
+    dtype: Literal["float32", "bfloat16", "float16"] | None = None
+    quantise: Literal["nf4", "int8"] | None = None
+    thinking: bool | None = None
     family: _Shown | None = None
     version: Annotated[_Shown | None, BeforeValidator(_number_as_text)] = None
     size: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """In billions of parameters."""
     tuned_from: str | None = None
     """Name of the model of this recipe that it was tuned from."""
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """What is set of how it is run, as far as that decides what is measured."""
+        return {name: getattr(self, name) for name in HOW if getattr(self, name) is not None}
 
     @property
     def folder(self) -> str:

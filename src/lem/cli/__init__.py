@@ -29,6 +29,8 @@ VERBS = {
     "lessons": ("lem.cli.lessons", "List, show, check and split lessons (training data)."),
     "sign": ("lem.cli.sign:sign", "Put a kernel and a signature around prompts."),
     "unsign": ("lem.cli.sign:unsign", "Recover signed prompts exactly."),
+    "models": ("lem.cli.models", "List, show, fetch and verify models."),
+    "doctor": ("lem.cli.doctor", "Say what this machine can run, and what to install."),
     "judge": ("lem.cli.judge", "Let a language model judge answers by rubrics."),
 }
 

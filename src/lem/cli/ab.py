@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lem.ab import AbResult, Experiment, run_ab
+from lem.cli.modelling import model_options
 from lem.engines import EngineOptions
 from lem.kernels import BUILT_IN, parse_kernel_option
 from lem.report.progress import BarWatcher, LogWatcher
@@ -24,6 +26,8 @@ Examples:
   lem ab
   lem ab --model model.gguf --kernel json=axioms.json --kernel txt=kernel.txt \\
       --prompts P01-P100.json --output results.jsonl --max-tokens 1024
+  lem ab --model Qwen/Qwen3-0.6B --no-thinking
+  lem ab --model base-folder --adapter adapter-folder
   lem ab --model openai:qwen3 --base-url http://127.0.0.1:8080/v1 --controls
   lem ab --limit 5 --conditions baseline,json --samples 3 --temperature 0.8
 
@@ -33,9 +37,9 @@ A run stopped at any moment goes on where it was with the same command."""
     "--model",
     default="smollm2-135m",
     show_default=True,
-    help="smollm2-135m (built in), a GGUF file, openai:NAME, or replay:RUN.",
+    help="smollm2-135m (built in), a GGUF file, a model or adapter folder, a hub id (org/name), "
+    "openai:NAME, or replay:RUN.",
 )
-@click.option("--base-url", help="Address of the server for openai:NAME (key: LEM_API_KEY).")
 @click.option(
     "--kernel",
     "kernels",
@@ -100,13 +104,11 @@ A run stopped at any moment goes on where it was with the same command."""
     default=True,
     help="Go on with an earlier run (default), or move it aside and start anew.",
 )
-@click.option("--parallel", type=click.IntRange(min=1), help="Answers generated together.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@model_options()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, no table; errors only.")
 def command(
     model: str,
-    base_url: str | None,
     kernels: tuple[str, ...],
     probes: str,
     conditions: str | None,
@@ -121,8 +123,7 @@ def command(
     output: Path | None,
     folder: Path | None,
     resume: bool,
-    parallel: int | None,
-    threads: int | None,
+    options: EngineOptions,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -156,7 +157,7 @@ def command(
             folder=folder,
             fresh=not resume,
             output=output,
-            options=EngineOptions(base_url, parallel, threads, say=talk.say),
+            options=dataclasses.replace(options, say=talk.say),
             watcher=None if quiet else bar,
             on_plan=talk.plan,
             command=sys.argv,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from lem.bench import (
 )
 from lem.bench.report import make_report
 from lem.bench.tables import print_check, print_outcome, print_plan
+from lem.cli.modelling import MACHINE, model_options
 from lem.engines import EngineOptions
 from lem.errors import LemError
 from lem.report.progress import BarWatcher, LogWatcher
@@ -69,6 +71,8 @@ A recipe:
     - {name: base, model: base.gguf, family: Own, version: "1", size: 1}
     - {name: tuned, model: "openai:tuned", base_url: "http://127.0.0.1/v1",
        family: Own, version: "1", size: 1, tuned_from: base}
+    - {name: with-adapter, model: Org/base, revision: main, adapter: my-adapter,
+       engine: transformers, dtype: bfloat16, tuned_from: base}
 
 A matrix stopped at any moment goes on where it was with the same command."""
 )
@@ -101,8 +105,7 @@ A matrix stopped at any moment goes on where it was with the same command."""
     metavar="REASON",
     help="Run a recipe changed after its first answers; the report says it is exploratory.",
 )
-@click.option("--parallel", type=click.IntRange(min=1), help="Answers generated together.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@model_options(*MACHINE)
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, no table; errors only.")
 def command(
@@ -112,8 +115,7 @@ def command(
     only: tuple[str, ...],
     runs: Path,
     accept_change: str | None,
-    parallel: int | None,
-    threads: int | None,
+    options: EngineOptions,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -132,7 +134,7 @@ def command(
     inputs.check_complete()
     console = Console(stderr=True, highlight=False)
     talk = _Talk(console, quiet)
-    options = EngineOptions(None, parallel, threads, say=talk.say)
+    options = dataclasses.replace(options, say=talk.say)
     if only_plan:
         folder = matrix_folder(inputs, runs)
         check_unchanged(folder, inputs, read_state(folder), accept_change)

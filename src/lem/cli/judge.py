@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from lem.cli.modelling import model_options
 from lem.engines import EngineOptions, resolve
 from lem.errors import LemError
 from lem.judge import (
@@ -54,9 +56,8 @@ Judging stopped at any moment goes on where it was with the same command."""
     "model",
     required=True,
     metavar="MODEL",
-    help="smollm2-135m, a GGUF file, openai:NAME, or replay:FILE.",
+    help="smollm2-135m, a GGUF file, a model folder, a hub id, openai:NAME, or replay:FILE.",
 )
-@click.option("--base-url", help="Address of the server for openai:NAME (key: LEM_API_KEY).")
 @click.option(
     "--rubric",
     "names",
@@ -96,14 +97,12 @@ Judging stopped at any moment goes on where it was with the same command."""
 @click.option(
     "--max-tokens", type=click.IntRange(min=1), default=128, show_default=True, help="Per verdict."
 )
-@click.option("--parallel", type=click.IntRange(min=1), help="Verdicts made together.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads. Default: all cores.")
+@model_options()
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress, no table; errors only.")
 def command(
     source: Path,
     model: str,
-    base_url: str | None,
     names: tuple[str, ...],
     pairwise: bool,
     against: str,
@@ -111,8 +110,7 @@ def command(
     agree: tuple[Path, ...],
     limit: int | None,
     max_tokens: int,
-    parallel: int | None,
-    threads: int | None,
+    options: EngineOptions,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -146,7 +144,7 @@ def command(
             say(f"{total - missing} of {total} replies are there already")
 
     bar = BarWatcher(errors) if errors.is_terminal else LogWatcher(sys.stderr)
-    engine = resolve(model, EngineOptions(base_url, parallel, threads, say=say))
+    engine = resolve(model, dataclasses.replace(options, say=say))
     try:
         judged = judge(
             material,

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from lem.cli.modelling import READING, model_options
 from lem.conditions import all_conditions
 from lem.errors import LemError
 from lem.kernels import BUILT_IN, ethics_words, load_kernel, parse_kernel_option
 from lem.kernels.load import data_text
 from lem.records import Condition, Kernel
 from lem.text import dump_json, excerpt, printable
+
+if TYPE_CHECKING:
+    from lem.engines import EngineOptions
 
 _KERNELS = click.option(
     "--kernel",
@@ -67,15 +72,18 @@ def show_card() -> None:
 @click.option(
     "--model", help="Count tokens with this model and check that the prompts fit its context."
 )
+@model_options(*READING)
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
-def check(kernels: tuple[str, ...], seed: int, model: str | None, as_json: bool) -> None:
+def check(
+    kernels: tuple[str, ...], seed: int, model: str | None, options: EngineOptions, as_json: bool
+) -> None:
     """Check kernels and their controls: sizes, hashes, ethics words, tokens.
 
     Exits with 2 if a kernel does not fit the context of --model, if a placebo holds ethics words,
     or if it differs from its kernel by more than 5 % in length (in tokens with --model, else in
     words, digits and marks).
     """
-    findings = _findings(_arms(kernels, seed), model)
+    findings = _findings(_arms(kernels, seed), model, options)
     if as_json:
         click.echo(dump_json(findings, indent=1))
     else:
@@ -104,16 +112,19 @@ def _arms(kernels: tuple[str, ...], seed: int) -> list[Condition]:
     return all_conditions([load_kernel(name, where) for name, where in named], seed)
 
 
-def _findings(arms: list[Condition], model: str | None) -> list[dict[str, Any]]:
+def _findings(
+    arms: list[Condition], model: str | None, options: EngineOptions
+) -> list[dict[str, Any]]:
     from lem.kernels.controls import pieces
     from lem.runs.plan import PLACEBO_TOLERANCE
 
     measure = pieces
     engine = None
     if model:
-        from lem.engines import EngineOptions, resolve
+        from lem.engines import resolve
 
-        engine = resolve(model, EngineOptions(say=lambda text: click.echo(text, err=True)))
+        say = dataclasses.replace(options, say=lambda text: click.echo(text, err=True))
+        engine = resolve(model, say)
         tokenize = engine.tokenize
         measure = lambda text: len(tokenize(text) or [])  # noqa: E731
     try:

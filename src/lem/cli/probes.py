@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lem.cli.checking import check_options, run_check
+from lem.cli.modelling import model_options
 from lem.cli.reading import show_text
 from lem.errors import LemError
 from lem.probes import BUILT_IN, card, load_probes
@@ -15,6 +16,7 @@ from lem.text import excerpt
 
 if TYPE_CHECKING:
     from lem.corpus.rephrase import Candidate
+    from lem.engines import EngineOptions
 
 
 @click.group(name="probes")
@@ -102,7 +104,6 @@ def check(
 )
 @click.argument("probes", metavar="SET|FILE")
 @click.option("--model", default="smollm2-135m", show_default=True, help="As for lem ab.")
-@click.option("--base-url", help="Address of the server for openai:NAME (key: LEM_API_KEY).")
 @click.option(
     "--output", "-o", required=True, type=click.Path(path_type=Path), help="Probe file to write."
 )
@@ -136,12 +137,12 @@ def check(
     help="Check that the meaning is kept. Default: if the semantic extra is installed.",
 )
 @click.option("--run", "folder", type=click.Path(path_type=Path), help="Run folder of the tries.")
+@model_options()
 @click.option("--json", "as_json", is_flag=True, help="Print every candidate as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress.")
 def rephrase(
     probes: str,
     model: str,
-    base_url: str | None,
     output: Path,
     variants: str,
     samples: int,
@@ -152,6 +153,7 @@ def rephrase(
     known: tuple[str, ...],
     semantic: bool | None,
     folder: Path | None,
+    options: EngineOptions,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -163,6 +165,7 @@ def rephrase(
     an existing file is never replaced. Tries are kept in a run folder, and the same command
     goes on after a stop. Read what was kept before you use it: the filters are no reader.
     """
+    import dataclasses
     import math
     import sys
 
@@ -170,7 +173,6 @@ def rephrase(
 
     from lem.cli.checking import embedder as embedding_model
     from lem.corpus import rephrase as room
-    from lem.engines import EngineOptions
     from lem.records import Sampling
     from lem.report.progress import BarWatcher, LogWatcher
     from lem.text import dump_json, is_there, write_atomic
@@ -196,7 +198,9 @@ def rephrase(
         Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed),
         samples,
         folder=folder,
-        options=EngineOptions(base_url, say=lambda t: None if quiet else click.echo(t, err=True)),
+        options=dataclasses.replace(
+            options, say=lambda t: None if quiet else click.echo(t, err=True)
+        ),
         watcher=None if quiet else bar,
         command=sys.argv,
     )

@@ -40,6 +40,11 @@ _PREPARED = "smollm2-135m-instruct-f16.gguf"
 Say = Callable[[str], None]
 
 
+def prepared_place() -> Path:
+    """Where the prepared file is, or will be."""
+    return cache_folder() / "models" / _PREPARED
+
+
 def built_in_model(say: Say = lambda _: None) -> Path:
     """The prepared GGUF file, made on first use (about 93 MB to fetch, 271 MB kept).
 
@@ -49,7 +54,7 @@ def built_in_model(say: Say = lambda _: None) -> Path:
     Raises:
         LemError: it cannot be fetched, has another hash, or does not answer sensibly.
     """
-    path = cache_folder() / "models" / _PREPARED
+    path = prepared_place()
     if path.exists():
         return path
     try:
