@@ -258,3 +258,23 @@ def test_a_log_may_hold_any_unicode(tmp_path):
     )
     result = run_ab(experiment, folder=tmp_path / "run")
     assert [r.final for r in result.responses] == ["one\u2028two\x85three \ufffd."]
+
+
+def test_what_an_engine_finds_out_while_answering_stays_in_the_manifest(tmp_path, monkeypatch):
+    from lem.engines.replay import EchoEngine
+
+    plain = EchoEngine.generate
+
+    def noting(self, requests, meter):
+        self.info = self.info.model_copy(update={"notes": ["rows were copied"]})
+        yield from plain(self, requests, meter)
+
+    experiment = Experiment(model="echo", limit=2, max_tokens=4)
+    monkeypatch.setattr(EchoEngine, "generate", noting)
+    run_ab(experiment, folder=tmp_path / "run")
+    monkeypatch.setattr(EchoEngine, "generate", plain)
+    for _ in range(2):
+        manifest = read_manifest(tmp_path / "run")
+        assert "rows were copied" in manifest["notes"]
+        assert manifest["engine"]["notes"].count("rows were copied") == 1
+        run_ab(experiment, folder=tmp_path / "run")  # nothing is missing: nothing is found out

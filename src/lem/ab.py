@@ -128,10 +128,15 @@ def run_ab(
         moved = move_aside(place) if fresh else None
         with ResponseStore(place) as store:
             write_manifest(store, engine.info, engine.facts, plan, command)
+            notes = engine.info.notes
             missing = sum(r.key not in store.responses for r in plan.requests)
             if on_plan:
                 on_plan(plan, place, missing)
-            responses = run_plan(plan, store, lambda: engine, watcher)
+            try:
+                responses = run_plan(plan, store, lambda: engine, watcher)
+            finally:
+                if engine.info.notes != notes:  # found out while answering
+                    write_manifest(store, engine.info, engine.facts, plan, command)
             _write_scores(place, engine, plan, responses, output)
     finally:
         engine.close()

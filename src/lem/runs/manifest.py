@@ -86,10 +86,13 @@ def write_manifest(
     """
     folder = store.folder
     created = _now()
+    notes = info.notes
     if (folder / FILE).exists():
         earlier = read_manifest(folder)
         _check_same(folder, earlier, info, plan)
         created = earlier.get("created", created)
+        # What an engine found out while it answered holds for the answers of that time.
+        notes = list(dict.fromkeys([*earlier["engine"].get("notes", []), *notes]))
     elif store.responses:
         raise LemError(
             f"{folder} has answers but no manifest ({FILE}).",
@@ -102,7 +105,7 @@ def write_manifest(
         "created": created,
         "updated": _now(),
         "command": command,
-        "engine": info.model_dump(),
+        "engine": info.model_dump() | {"notes": notes},
         "template": facts.model_dump(),
         "sampling": plan.sampling.model_dump(),
         "samples": plan.samples,
@@ -137,7 +140,7 @@ def write_manifest(
             ],
         },
         "superseded": _superseded(store, plan),
-        "notes": plan.notes + info.notes,
+        "notes": plan.notes + notes,
         "hardware": {
             "platform": platform.platform(),
             "machine": platform.machine(),
