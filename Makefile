@@ -1,7 +1,7 @@
 # make demo   run a real A/B on the built-in model
 # make test   pass the tests (format, lint, types, layers, docs in step, behaviour)
 # make check  the quick half of the tests
-# make bench  the benchmarks (about 27 minutes on 2 cores)
+# make bench  the benchmarks (about 50 minutes on 2 cores)
 # make fuzz   20,000 random texts through every scorer (a few minutes)
 
 PYTHON ?= python3
@@ -30,6 +30,9 @@ bench: $(VENV)/.test
 	$(BIN)/python benchmarks/grammar_throughput.py
 	$(BIN)/python benchmarks/grammar_wide.py
 	$(BIN)/python benchmarks/ab_speed.py
+	$(BIN)/python benchmarks/ab_speed.py --engine transformers
+	$(BIN)/python benchmarks/bf16_divergence.py --probes 4 --max-tokens 64
+	$(BIN)/python benchmarks/engines_agree.py --max-tokens 48
 	$(BIN)/python benchmarks/coverage.py
 	$(BIN)/python benchmarks/duplicate_detection.py
 	$(BIN)/python benchmarks/planted_study.py

@@ -122,7 +122,7 @@ def test_damaged_and_foreign_model_files(model_path, tmp_path):
         resolve(str(page))
     with pytest.raises(LemError, match="No such model"):
         resolve(str(tmp_path / "none.gguf"))
-    with pytest.raises(LemError, match="is a folder"):
+    with pytest.raises(LemError, match="holds 2 GGUF files"):
         resolve(str(tmp_path))
 
 

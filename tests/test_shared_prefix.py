@@ -7,18 +7,24 @@ the chosen token was at each step, and a run whose margins are too thin to deman
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import torch
 from scipy import stats
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from lem.engines import Meter, plain_cache, shared_prefix
-from lem.engines.shared_prefix import Done, Job, obstacle, schedule
+from lem.engines.sampling import draw, uniform
+from lem.engines.shared_prefix import Done, Job, hooks, obstacle, schedule, store
 from lem.engines.shared_prefix.hooks import forward
+from lem.engines.shared_prefix.packing import PackedLinear
+from lem.engines.shared_prefix.sampling import pick
 from tiny_models import NAMED, NAMES, NOT_SERVED, SERVED, VOCAB, WINDOWED, tiny
 
 WINDOW = 16
@@ -121,11 +127,15 @@ def assert_as_reference(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_reference_depends_on_the_whole_prefix(name: str) -> None:
-    """Were the prefix not read, or read at the wrong place, the answers would differ."""
-    ids = tuple(mixed_jobs()[-4].ids[:20])
-    other = (*range(3), *ids[3:])
-    moved = (*ids[9::-1], *ids[10:])
-    assert len({tuple(reference(name, i)) for i in (ids, other, moved)}) == 3
+    """Were the prefix not read, or read at the wrong place, the logits would differ."""
+    ids = mixed_jobs()[-4].ids[:20]
+    with torch.no_grad():
+        true, other, moved = (
+            plain(name)(torch.tensor([some])).logits[0, -1]
+            for some in (ids, [*range(3), *ids[3:]], [*ids[9::-1], *ids[10:]])
+        )
+    for wrong in (other, moved):
+        assert (wrong - true).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("name", WINDOWED)
@@ -218,13 +228,23 @@ def test_an_answer_may_be_one_token_or_the_stop_itself() -> None:
     assert [(d.tokens, d.ended) for d in done] == [([], True)] * len(jobs)
 
 
+@pytest.mark.parametrize(("tokens", "block"), [(64, 512), (32, 8)])
 @pytest.mark.parametrize("name", ["llama", "gemma2", "gemma3", "gpt-oss", "llama4"])
-def test_long_prompts_are_computed_in_pieces(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel of many windows, and a single prompt of as many, each longer than a pass."""
-    monkeypatch.setattr(schedule, "PASS_TOKENS", 64)
-    jobs = mixed_jobs((300,), seed=3)
+def test_long_prompts_are_computed_in_pieces(
+    name: str, tokens: int, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kernel of many windows, suffixes and a single prompt, each longer than a pass and than
+    the queries that are attended for at a time."""
+    monkeypatch.setattr(schedule, "PASS_TOKENS", tokens)
+    monkeypatch.setattr(hooks, "BLOCK", block)
     draw = random.Random(3)
-    jobs.append(Job([draw.randrange(VOCAB) for _ in range(200)], "alone and long", LONGEST))
+
+    def some(count: int) -> list[int]:
+        return [draw.randrange(VOCAB) for _ in range(count)]
+
+    kernel = some(300)
+    jobs = [Job([*kernel, i, *some(size)], "long", 6) for i, size in enumerate((0, 40, 99, 200))]
+    jobs.append(Job(some(200), "alone", 6))
     assert_as_reference(name, jobs, answers(subject(name), jobs, rows=3))
 
 
@@ -398,6 +418,13 @@ def test_obstacle_names_those_it_cannot_serve(name: str) -> None:
     assert bool(reason) == (name in NOT_SERVED), reason
 
 
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_obstacle_knows_rotations_that_depend_on_the_longest_row(kind: str) -> None:
+    model = tiny("llama")
+    model.config.rope_parameters["rope_type"] = kind
+    assert "rotary" in (obstacle(model) or "")
+
+
 def test_obstacle_finds_a_model_that_takes_part_and_is_wrong() -> None:
     """A layer that changes its scores behind the interface's back: only comparing logits shows."""
     model = tiny("llama")
@@ -423,3 +450,143 @@ def test_the_model_is_left_as_it_was(name: str) -> None:
     ids = torch.tensor([job.ids])
     made = subject(name).generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=LONGEST)
     assert made[0, ids.shape[1] :].tolist() == reference(name, tuple(job.ids))
+
+
+# --- what a reader of the code found
+
+
+@pytest.mark.parametrize("sharp", [1.0, 0.02])
+def test_draws_are_those_of_the_other_engines(sharp: float) -> None:
+    """The same logits, seed and step give the same token as `sampling.draw`, whatever the other
+    rows ask for; ``sharp`` small: the nucleus is wider than what is looked at first."""
+    logits = torch.randn(60, 3000, generator=torch.Generator().manual_seed(0)) * 2 * sharp
+    settings = [(0.8, 0.9), (1.3, 1.0), (0.0, 1.0), (0.7, 0.5), (1.0, 0.999)]
+    jobs = [Job([1], "draws", 9, *settings[i % 5], seed=i) for i in range(len(logits))]
+    meant = [
+        draw(row.numpy(), job.temperature, job.top_p, uniform(job.seed, 3))
+        for row, job in zip(logits, jobs, strict=True)
+    ]
+    assert pick(logits, jobs, [3] * len(jobs)) == meant
+    assert [pick(logits[i : i + 1], jobs[i : i + 1], [3])[0] for i in range(60)] == meant
+    assert len(set(meant)) > 20
+
+
+@pytest.mark.parametrize(
+    ("temperature", "top_p"), [(1e-39, 1.0), (1e-320, 0.9), (1.0, 1e-8), (1.0, 1e-60)]
+)
+def test_hardly_any_chance_is_the_likeliest_token(temperature: float, top_p: float) -> None:
+    logits = torch.randn(4, VOCAB, generator=torch.Generator().manual_seed(0)) * 20
+    jobs = [Job([1], "cold", 9, temperature, top_p, seed) for seed in range(4)]
+    assert pick(logits, jobs, [0] * 4) == logits.argmax(-1).tolist()
+
+
+def test_an_infinite_logit_is_no_answer() -> None:
+    logits = torch.zeros(2, VOCAB)
+    logits[1, 3] = torch.inf
+    with pytest.raises(FloatingPointError, match="finite"):
+        pick(logits, [Job([1], "g", 1)] * 2, [0, 0])
+
+
+@pytest.mark.parametrize("first_closed", ["outer", "inner"])
+def test_one_generator_may_begin_before_another_ends(first_closed: str) -> None:
+    """The one that was left is closed late (a traceback may hold it): the model must not be
+    switched back under the other, and must be in the end."""
+    model, jobs = tiny("gemma2", window=WINDOW), mixed_jobs()
+    outer = shared_prefix.generate(model, jobs, rows=3)
+    next(outer)
+    inner = shared_prefix.generate(model, jobs, rows=4)
+    some = [next(inner)]
+    (outer if first_closed == "outer" else inner).close()
+    rest = inner if first_closed == "outer" else outer
+    some = [*some, *rest] if rest is inner else list(rest)
+    for done in some:
+        assert done.tokens == expected("gemma2", jobs[done.job])[0]
+    assert model.config._attn_implementation == "eager"
+    assert_as_reference("gemma2", jobs, answers(model, jobs, rows=64))
+
+
+def test_two_threads_may_use_one_model() -> None:
+    model, jobs = tiny("gpt-oss", window=WINDOW), mixed_jobs()
+    with ThreadPoolExecutor(3) as pool:
+        all_done = list(pool.map(lambda rows: answers(model, jobs, rows=rows), (2, 3, 64)))
+    for done in all_done:
+        assert_as_reference("gpt-oss", jobs, done)
+    assert model.config._attn_implementation == "eager"
+
+
+@pytest.mark.parametrize("name", ["qwen2-window", "gemma3", "gpt-oss", "llama4", "gemma3n"])
+def test_blocks_passes_and_strips_may_have_any_size(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hooks, "BLOCK", 5)
+    monkeypatch.setattr(schedule, "PASS_TOKENS", 9)
+    monkeypatch.setattr(store, "GROWTH", 1)
+    jobs = mixed_jobs((1, 17, 40), seed=6)
+    assert_as_reference(name, jobs, answers(subject(name), jobs, rows=3))
+
+
+def test_packed_layers_still_show_their_weights() -> None:
+    """Hunyuan's router looks at the type of its layer's weight."""
+    linear = torch.nn.Linear(24, 40).requires_grad_(False)
+    plain = linear.weight.clone()
+    with torch.inference_mode():
+        packed = PackedLinear(linear)
+        assert torch.equal(packed.weight, plain)
+
+
+def test_obstacle_names_a_model_that_takes_no_positions() -> None:
+    """It counts the packed tokens instead. In 16 bits the difference is close to rounding."""
+    config = AutoConfig.for_model(
+        "plbart",
+        vocab_size=VOCAB,
+        d_model=64,
+        decoder_layers=2,
+        decoder_attention_heads=4,
+        decoder_ffn_dim=96,
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    assert "positions" in (obstacle(model.to(torch.bfloat16).eval()) or "")
+
+
+def test_obstacle_says_it_where_the_check_itself_is_too_long() -> None:
+    config = AutoConfig.for_model(
+        "gpt2", vocab_size=VOCAB, n_embd=32, n_layer=2, n_head=2, n_positions=16
+    )
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    assert "IndexError" in (obstacle(model.eval()) or "")
+
+
+@pytest.mark.parametrize("kind", ["dynamic", "longrope"])
+def test_the_fallback_is_exact_where_rotations_depend_on_the_length(kind: str) -> None:
+    """Prompts and answers below, across and beyond the length at which they change; a longer batch
+    before must not show in a shorter one after."""
+    rope = {"rope_type": kind, "rope_theta": 1e4, "factor": 2.0}
+    if kind == "longrope":
+        rope |= {"short_factor": [1.0] * 8, "long_factor": [4.0] * 8}
+        rope |= {"original_max_position_embeddings": 32}
+    made = AutoConfig.for_model(
+        "llama",
+        **tiny("llama").config.to_dict() | {"rope_parameters": rope, "max_position_embeddings": 32},
+    )
+    model, twin = (
+        AutoModelForCausalLM.from_config(made, attn_implementation="eager") for _ in "ab"
+    )
+    for each in (model, twin):
+        each.load_state_dict(plain("llama").state_dict())
+        each.eval()
+    jobs = mixed_jobs((40, 5, 16))
+    for job, done in zip(jobs, answers(model, jobs, plain_cache.generate, rows=3), strict=True):
+        fresh = copy.deepcopy(twin)
+        ids = torch.tensor([job.ids])
+        whole = fresh.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=job.max_tokens, pad_token_id=0
+        )
+        assert done.tokens == whole[0, len(job.ids) :].tolist(), len(job.ids)
+
+
+def test_the_fallback_computes_no_logits_of_the_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all its tokens they can take more memory than the weights."""
+    model, tokens = tiny("deepseek-v3"), []
+    model.lm_head.register_forward_pre_hook(lambda _, args: tokens.append(args[0].shape[1]))
+    answers(model, mixed_jobs((40,)), plain_cache.generate, rows=3)
+    assert set(tokens) == {1}

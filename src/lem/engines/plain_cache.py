@@ -19,11 +19,16 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
+from lem.engines._torch_load import give_back_memory
 from lem.engines.base import Meter
 from lem.engines.llamacpp import common_prefix
+from lem.engines.shared_prefix.check import steady_length
 from lem.engines.shared_prefix.jobs import Done, Job
 from lem.engines.shared_prefix.sampling import pick
 from lem.engines.shared_prefix.schedule import out_of_memory
+
+#: Prompt tokens of a batch at most, beyond the common prefix: their activations take memory too.
+PASS_TOKENS = 16_384
 
 
 class _Choice(LogitsProcessor):
@@ -53,6 +58,11 @@ def generate(
     for _, same in itertools.groupby(range(len(jobs)), key=lambda i: jobs[i].group):
         indices = list(same)
         length = common_prefix([list(jobs[i].ids) for i in indices])
+        steady = steady_length(model)
+        if steady is not None and steady < max(
+            len(jobs[i].ids) + jobs[i].max_tokens for i in indices
+        ):
+            length = 0  # the keys of the prefix depend on what comes after it
         cache = _prefix(model, list(jobs[indices[0]].ids)[:length]) if length else None
         unpaid = 0
         if cache is not None:
@@ -61,8 +71,10 @@ def generate(
         by_length = sorted(indices, key=lambda i: (len(jobs[i].ids), i))
         for _, alike in itertools.groupby(by_length, key=lambda i: len(jobs[i].ids)):
             waiting = list(alike)
+            fresh = len(jobs[waiting[0]].ids) - (length if cache is not None else 0)
             while waiting:
-                batch, waiting = waiting[:rows], waiting[rows:]
+                some = min(rows, max(1, PASS_TOKENS // fresh))
+                batch, waiting = waiting[:some], waiting[some:]
                 made = _try(model, [jobs[i] for i in batch], cache, stop_ids)
                 if made is None:  # out of memory
                     if len(batch) == 1:
@@ -83,7 +95,10 @@ def generate(
 def _prefix(model: Any, ids: list[int]) -> Any:
     """The cache after a prefix; None where the model has none that can be copied and repeated."""
     try:
-        out = model(input_ids=torch.tensor([ids], device=model.device), use_cache=True)
+        known = inspect.signature(model.forward).parameters
+        # Of every token, with a large vocabulary, they would be the largest tensor of all.
+        few = {"logits_to_keep": 1} if "logits_to_keep" in known else {}
+        out = model(input_ids=torch.tensor([ids], device=model.device), use_cache=True, **few)
         cache = getattr(out, "cache", None)
         if cache is None:
             cache = getattr(out, "past_key_values", None)
@@ -113,8 +128,7 @@ def _try(
     except (RuntimeError, MemoryError) as e:
         if not out_of_memory(e):
             raise
-    if model.device.type == "cuda":
-        torch.cuda.empty_cache()
+    give_back_memory(model.device.type)
     return None
 
 
@@ -126,6 +140,8 @@ def _batch(
     ids = torch.tensor([list(job.ids) for job in jobs], device=model.device)
     prompt = ids.shape[1]
     options: dict[str, Any] = {}
+    if steady_length(model) is not None:
+        model(input_ids=ids[:1, :1])  # a short pass undoes what a longer batch set ("dynamic")
     if cache is not None:
         own = copy.deepcopy(cache)
         own.batch_repeat_interleave(len(jobs))

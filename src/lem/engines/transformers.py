@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lem.engines._folder_files import quantisation
 from lem.engines.base import Meter, finished
 from lem.engines.folder import ModelFolder
 from lem.engines.llamacpp import common_prefix
@@ -66,20 +67,21 @@ class TransformersEngine(ModelFolder):
         if not all(importlib.util.find_spec(package) for package in ("torch", "transformers")):
             raise missing_extra("transformers (with torch)", "torch")
         super().__init__(path, name, adapter=adapter, thinking=thinking)
-        from lem.engines._torch_load import QUANTISATIONS, choose_device, choose_dtype
+        from lem.engines._torch_load import check_quantise, choose_device, choose_dtype
 
-        if quantise is not None and quantise not in QUANTISATIONS:
-            raise LemError(
-                f"--quantise {quantise!r} is not known.",
-                "Nothing was run.",
-                f"Use one of {', '.join(QUANTISATIONS)}.",
-            )
+        if quantise is not None:
+            check_quantise(quantise, name, quantisation(self.config))
         self.device = choose_device(device)
         self.dtype = choose_dtype(dtype, self.device)
         self.quantise, self.max_rows, self.say = quantise, rows, say
         self.threads = threads or usable_cores()
         self._model: Any = None
         self._obstacle: str | None = None
+        if "int8" in (quantise, self.quantisation.removeprefix("bitsandbytes ")):
+            self.notes.append(
+                "bitsandbytes int8 rounds by what is computed together, so that an answer may "
+                "depend a little on --parallel and on the other answers."
+            )
 
     @property
     def info(self) -> EngineInfo:
@@ -104,8 +106,8 @@ class TransformersEngine(ModelFolder):
     def generate(self, requests: Sequence[Request], meter: Meter) -> Iterator[Response]:
         if not requests:
             return
-        model = self._loaded()
         from lem.engines import plain_cache, shared_prefix
+        from lem.engines.shared_prefix.hooks import NotServed
 
         jobs = [
             shared_prefix.Job(
@@ -118,20 +120,21 @@ class TransformersEngine(ModelFolder):
             )
             for r in requests
         ]
-        run = plain_cache.generate if self._obstacle else shared_prefix.generate
-        rows = self._plan_rows(jobs)
         try:
+            model = self._loaded()
+            run = plain_cache.generate if self._obstacle else shared_prefix.generate
+            rows = self._plan_rows(jobs)
             for done in run(model, jobs, rows=rows, stop_ids=self.stop_ids, meter=meter):
                 yield self._response(requests[done.job], done)
-        except (RuntimeError, MemoryError) as e:
-            raise _stopped(e, self.device) from e
+        except (RuntimeError, MemoryError, FloatingPointError, NotServed) as e:
+            raise _stopped(e, self.device, self.dtype) from e
 
     def close(self) -> None:
-        self._model = None
-        if self.device.startswith("cuda"):
-            import torch
+        if self._model is not None:
+            from lem.engines._torch_load import give_back_memory
 
-            torch.cuda.empty_cache()
+            self._model = None
+            give_back_memory(self.device.partition(":")[0])
         super().close()
 
     def _loaded(self) -> Any:
@@ -157,8 +160,11 @@ class TransformersEngine(ModelFolder):
                     f"({excerpt(self._obstacle, 120)}): each row copies its prefix, which is "
                     "slower and gives the same answers."
                 )
-                self.notes.append(note)
+                if note not in self.notes:
+                    self.notes.append(note)
                 self.say(f"note: {note}")
+                if getattr(model, "_supports_sdpa", False):  # needs less memory than eager
+                    model.set_attn_implementation("sdpa")
             else:
                 pack(model)
             self._model = model
@@ -196,9 +202,16 @@ class TransformersEngine(ModelFolder):
         )
 
 
-def _stopped(error: BaseException, device: str) -> LemError:
+def _stopped(error: BaseException, device: str, dtype: str) -> LemError:
     from lem.engines.shared_prefix.schedule import out_of_memory
 
+    if isinstance(error, FloatingPointError):
+        return LemError(
+            f"The model's numbers do not fit into {dtype}: it computes no answers, only NaN.",
+            "The answers in progress were dropped; every finished one is kept.",
+            "Use --dtype float32, or bfloat16 if the model was trained in it; if it recurs, check "
+            "the weights (lem models verify).",
+        )
     if out_of_memory(error):
         return LemError(
             f"The memory of {device} does not hold even one answer of this length.",

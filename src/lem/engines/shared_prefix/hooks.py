@@ -14,6 +14,7 @@ import contextlib
 import dataclasses
 import inspect
 import threading
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -34,9 +35,23 @@ BLOCK = 256
 
 _running = threading.local()
 
+_uses: weakref.WeakKeyDictionary[Any, _Use] = weakref.WeakKeyDictionary()
+#: Reentrant: a generator that is left behind may be closed by the garbage collector, at any point.
+_switching = threading.RLock()
+
 
 class NotServed(Exception):
     """The model's attention does not go through the interface as is needed."""
+
+
+@dataclasses.dataclass
+class _Use:
+    """Of a model by this attention."""
+
+    times: int = 0
+    """How many use it at once."""
+    before: str = ""
+    """The attention that it goes back to after the last of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,14 +92,25 @@ def register() -> None:
 
 @contextlib.contextmanager
 def switched(model: Any) -> Iterator[None]:
-    """The model with this attention, and after that with its own."""
-    register()
-    before = model.config._attn_implementation
-    model.set_attn_implementation(NAME)
+    """The model with this attention, and after the last of those who use it at once with its own.
+
+    A generator that was left but is not closed yet is one of them: when it is, the model must not
+    be switched under the next.
+    """
+    with _switching:
+        use = _uses.setdefault(model, _Use())
+        if not use.times:
+            register()
+            use.before = model.config._attn_implementation
+            model.set_attn_implementation(NAME)
+        use.times += 1
     try:
         yield
     finally:
-        model.set_attn_implementation(before)
+        with _switching:
+            use.times -= 1
+            if not use.times:
+                model.set_attn_implementation(use.before)
 
 
 def layer_count(model: Any) -> int:
@@ -102,9 +128,11 @@ def forward(model: Any, store: Store, step: Step) -> Tensor:
         Logits [tokens of `step.last`, vocabulary].
 
     Raises:
-        NotServed: some layer did not take part.
+        NotServed: some layer did not take part, or positions cannot be given.
     """
     known = inspect.signature(model.forward).parameters
+    if "position_ids" not in known:  # it would swallow them, and count packed tokens instead
+        raise NotServed(f"{type(model).__name__} takes no positions")
     arguments: dict[str, Any] = {
         "input_ids": step.ids[None],
         "position_ids": step.positions[None],

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from lem.engines._torch_load import give_back_memory
 from lem.engines.base import Meter
 from lem.engines.llamacpp import common_prefix
 from lem.engines.shared_prefix.hooks import forward, layer_count, switched
@@ -33,6 +34,15 @@ _REFILL = 1 / 8
 _FEWEST_PASS_TOKENS = 256
 #: Failures in a row after which even one row is given up.
 _LAST_TRIES = 3
+#: What errors say when memory runs out: torch's own, then C++'s, cuBLAS's and oneDNN's.
+_OUT_OF_MEMORY = (
+    "out of memory",
+    "can't allocate memory",
+    "bad_alloc",
+    "alloc_failed",
+    "could not create a primitive",
+    "could not create a memory",
+)
 
 
 @dataclasses.dataclass(eq=False)
@@ -290,8 +300,7 @@ class _Loop:
             self.meter.generated -= len(row.tokens)
         del self.rows[self.capacity :]
         self.store.shrink(self.capacity)
-        if self.model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        give_back_memory(self.model.device.type)
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -299,7 +308,7 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     text = str(error).lower()
-    return "out of memory" in text or "can't allocate memory" in text
+    return any(words in text for words in _OUT_OF_MEMORY)
 
 
 def _groups(jobs: Sequence[Job]) -> list[_Group]:

@@ -131,6 +131,6 @@ class Store(Cache):
         self.rows = rows
         self.scratch.clear()
         for layer in self.layers:
-            if layer.keys is not None:
+            if layer.keys is not None and layer.keys.shape[0] > rows:
                 layer.keys = layer.keys[:rows].clone()
                 layer.values = layer.values[:rows].clone()
