@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import json
 import os
 import random
 import shutil
@@ -15,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from safetensors.numpy import load_file, save_file
 
 torch = pytest.importorskip("torch", reason="torch is not installed (the extra torch)")
@@ -22,8 +24,11 @@ pytest.importorskip("transformers", reason="transformers is not installed (the e
 
 from transformers import AutoConfig, AutoModelForCausalLM  # noqa: E402
 
+from lem.ab import Experiment, run_ab  # noqa: E402
+from lem.cli import cli  # noqa: E402
 from lem.conditions import all_conditions, choose  # noqa: E402
 from lem.engines import (  # noqa: E402
+    EngineOptions,
     Meter,
     _torch_load,
     plain_cache,
@@ -33,11 +38,12 @@ from lem.engines.llamacpp import common_prefix  # noqa: E402
 from lem.engines.shared_prefix import Done, schedule  # noqa: E402
 from lem.engines.shared_prefix.step import Prefill  # noqa: E402
 from lem.engines.transformers import TransformersEngine  # noqa: E402
+from lem.engines.workers import WorkersEngine  # noqa: E402
 from lem.errors import LemError  # noqa: E402
 from lem.kernels.load import make_kernel  # noqa: E402
 from lem.probes import load_probes  # noqa: E402
 from lem.records import Condition, Request, Response, Sampling  # noqa: E402
-from lem.runs import Plan, make_plan  # noqa: E402
+from lem.runs import Plan, make_plan, read_responses  # noqa: E402
 from tiny_folders import change_json, mlx_adapter, peft_adapter, tiny_folder  # noqa: E402
 from tiny_models import VOCAB, tiny  # noqa: E402
 
@@ -704,90 +710,163 @@ def test_rows_are_planned_from_the_free_memory(
     assert rows == [4, 3, 1, 9]
 
 
-#: Three runs in a process that may not grow: one with too many rows planned, one in which nothing
-#: fits after its fifth answer, and that one again without a limit.
+#: A run in a process that may hardly grow once the weights are loaded, with too many rows planned.
 _SCARCE = """
 import resource, sys
 from pathlib import Path
-from lem.ab import Experiment, run_ab
-from lem.engines import EngineOptions, _torch_load
+from lem.ab import run_ab
+from lem.engines import _torch_load
 from lem.engines.shared_prefix import schedule
 from lem.engines.transformers import TransformersEngine
-from lem.errors import LemError
+from test_transformers_engine import scarce_run
 
-model, runs = sys.argv[1:]
-_torch_load.memory_for_rows = lambda device: 1e12
-less, answer = schedule._Loop._do_with_less, TransformersEngine._response
-spare, after, made, capacities = 0, 0, 0, []
+place = Path(sys.argv[1])
+size, fewer = resource.getpagesize(), []
+less, load, generate = (
+    schedule._Loop._do_with_less, TransformersEngine._loaded, TransformersEngine.generate
+)
 
-def limit(more):
-    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    soft = size + more * 10**6 if more is not None else resource.RLIM_INFINITY
+def limit(soft):
     resource.setrlimit(resource.RLIMIT_AS, (soft, resource.RLIM_INFINITY))
 
-def watched(self, filling):
-    less(self, filling)
-    capacities.append(self.capacity)
-
-def counted(self, request, done):
-    global made
-    made += 1
-    if made == after:
-        limit(spare)
-    return answer(self, request, done)
-
-def loaded(self, real=TransformersEngine._loaded):
-    fresh = self._model is None
-    model = real(self)
-    if fresh and after == 0:
-        limit(spare)
+def loaded(self):
+    model = load(self)
+    limit(int(Path("/proc/self/statm").read_text().split()[0]) * size + 60_000_000)
     return model
 
-schedule._Loop._do_with_less = watched
-TransformersEngine._response, TransformersEngine._loaded = counted, loaded
-
-def run(name, rows=None):
-    global made
-    made = 0
-    capacities.clear()
-    experiment = Experiment(
-        model=model, probes="P20", limit=8, max_tokens=96, temperature=0.9, samples=2,
-        kernels=[("one", runs + "/one.txt"), ("two", runs + "/two.txt")], scorers=["v2"],
-    )
-    options = EngineOptions("", rows, 1, engine="transformers", device="cpu", dtype="float32")
+def generating(self, requests, meter):
     try:
-        made_now = run_ab(experiment, folder=Path(runs, name), options=options).new_answers
-        print(name, "made", made_now, *capacities)
-    except LemError as e:
-        print(name, "stopped", *capacities, e.cause)
+        yield from generate(self, requests, meter)
     finally:
-        limit(None)
+        limit(resource.RLIM_INFINITY)
 
-real_generate = TransformersEngine.generate
-def unlimited_afterwards(self, requests, meter):
-    try:
-        yield from real_generate(self, requests, meter)
-    finally:
-        limit(None)
-TransformersEngine.generate = unlimited_afterwards
+def watching(self, filling):
+    less(self, filling)
+    fewer.append(self.capacity)
 
-spare, after = SPARE, 0
-run("fewer")
-spare, after = 0, 5
-run("none", 4)
-spare, after = None, 0
-run("none")
+_torch_load.memory_for_rows = lambda device: 1e12
+TransformersEngine._loaded, TransformersEngine.generate = loaded, generating
+schedule._Loop._do_with_less = watching
+print(scarce_run(place, "fewer").new_answers, *fewer)
 """
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs /proc")
-def test_a_run_outlives_a_lack_of_memory(tmp_path: Path, built_in_folder: Path) -> None:
-    model = tiny_folder(tmp_path / "model", built_in_folder)
-    (tmp_path / "one.txt").write_text("Weigh who is hurt and who decides.")
-    (tmp_path / "two.txt").write_text("Say plainly what you would do and why.")
+def scarce_run(place: Path, name: str) -> Any:
+    """96 answers of a tiny model with the whole vocabulary."""
+    for kernel in ("one", "two"):
+        (place / f"{kernel}.txt").write_text(f"Kernel {kernel}: weigh who is hurt.")
+    experiment = Experiment(
+        model=str(place / "model"),
+        limit=8,
+        samples=4,
+        max_tokens=24,
+        temperature=0.9,
+        kernels=[(kernel, str(place / f"{kernel}.txt")) for kernel in ("one", "two")],
+        scorers=["v2"],
+    )
+    options = EngineOptions(engine="transformers", device="cpu", dtype="float32", threads=1)
+    return run_ab(experiment, folder=place / name, options=options)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs limits of the address space")
+def test_a_run_outlives_a_lack_of_memory(
+    tmp_path: Path, built_in_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With fewer rows; and where not even one fits, with what was finished, to go on from."""
+    tiny_folder(tmp_path / "model", built_in_folder)
     child = subprocess.run(
-        [sys.executable, "-c", _SCARCE.replace("SPARE", "40"), str(model), str(tmp_path)],
-        capture_output=True, text=True, timeout=300, env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
+        [sys.executable, "-c", _SCARCE, str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parent)},
+    )
     assert child.returncode == 0, child.stderr
-    print(child.stdout)
+    made, *rows = map(int, child.stdout.split())
+    assert made == 96 and rows and 1 <= rows[-1] < 96
+
+    forward, finished = schedule.forward, 0
+    answer = TransformersEngine._response
+
+    def counting(self: Any, *arguments: Any) -> Response:
+        nonlocal finished
+        finished += 1
+        return answer(self, *arguments)
+
+    def failing(*arguments: Any) -> Any:
+        if finished >= 5:
+            raise RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: 9 bytes")
+        return forward(*arguments)
+
+    monkeypatch.setattr(_torch_load, "memory_for_rows", lambda device: 1.0)  # one row at a time
+    monkeypatch.setattr(TransformersEngine, "_response", counting)
+    with monkeypatch.context() as context:
+        context.setattr(schedule, "forward", failing)
+        with pytest.raises(LemError, match="memory of cpu does not hold even one answer"):
+            scarce_run(tmp_path, "none")
+    kept = read_responses(tmp_path / "none")
+    assert len(kept) == 5
+    monkeypatch.setattr(_torch_load, "memory_for_rows", lambda device: 1e12)
+    again = scarce_run(tmp_path, "none")
+    assert again.new_answers == 91
+    logs = [read_responses(tmp_path / name) for name in ("fewer", "none")]
+    assert [len({r.key for r in log}) for log in logs] == [len(log) for log in logs] == [96, 96]
+    texts = [{r.key: r.final for r in log} for log in logs]
+    assert texts[0] == texts[1]
+    assert kept == logs[1][:5]
+
+
+# --- the command line, and workers
+
+
+def test_lem_ab_makes_nothing_twice(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loads = []
+    load = _torch_load.load_model
+    monkeypatch.setattr(
+        _torch_load, "load_model", lambda *given: loads.append(given[3]) or load(*given)
+    )
+    monkeypatch.chdir(tmp_path)
+    command = ["ab", "--engine", "transformers", "--model", str(small), "--limit", "2"]
+    command += ["--max-tokens", "4", "--dtype", "float32", "--threads", "1", "--json"]
+    said = [CliRunner().invoke(cli, command) for _ in range(2)]
+    assert [s.exit_code for s in said] == [0, 0], said[0].output
+    folder = Path(json.loads(said[0].stdout)["run"])
+    assert json.loads(said[1].stdout)["run"] == str(folder)
+    assert loads == ["float32"]
+    assert "loading small (float32 on cpu)" in said[0].stderr
+    assert "6 of 6 answers are there already" in said[1].stderr
+    assert "loading" not in said[1].stderr
+    log = read_responses(folder)
+    assert len({r.key for r in log}) == len(log) == 6
+    assert {r.completion_tokens for r in log} <= {0, 1, 2, 3, 4}
+    other = CliRunner().invoke(cli, [*command, "--quantise", "int9"])
+    assert other.exit_code == 2
+
+
+def test_workers_share_a_kernel_each_and_give_the_same_answers(small: Path) -> None:
+    options = {"dtype": "float32", "device": "cpu", "threads": 1}
+    alone = TransformersEngine(small, "small", **options)  # type: ignore[arg-type]
+    requests = plan_of(alone, probes=6, temperature=0.7).requests
+    expected = finals(answers(alone, requests))
+    workers = WorkersEngine(
+        str(small),
+        EngineOptions(engine="transformers", workers=2, **options),  # type: ignore[arg-type]
+    )
+    try:
+        assert [r.key for r in plan_of(workers, probes=6, temperature=0.7).requests] == [
+            r.key for r in requests
+        ]
+        meter = Meter()
+        made = {r.key: r for r in workers.generate(requests, meter)}
+    finally:
+        workers.close()
+    assert finals(made) == expected
+    # Of three probes a worker and condition, one pays for the kernel and two do not.
+    for condition in ("one", "two"):
+        shared = [made[r.key].cached_tokens or 0 for r in requests if r.condition == condition]
+        assert sum(n > 20 for n in shared) >= 3 and sum(n == 0 for n in shared) <= 3
+    assert meter.shared == sum(r.cached_tokens or 0 for r in made.values())
+    every = sum(len(r.token_ids or []) for r in requests)
+    assert meter.prefilled + meter.shared == every

@@ -71,7 +71,7 @@ A recipe:
     - {name: base, model: base.gguf, family: Own, version: "1", size: 1}
     - {name: tuned, model: "openai:tuned", base_url: "http://127.0.0.1/v1",
        family: Own, version: "1", size: 1, tuned_from: base}
-    - {name: with-adapter, model: Org/base, revision: main, adapter: my-adapter,
+    - {name: adapted, model: Org/base, revision: main, adapter: my-adapter,
        engine: transformers, dtype: bfloat16, tuned_from: base}
 
 A matrix stopped at any moment goes on where it was with the same command."""

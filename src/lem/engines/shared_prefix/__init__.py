@@ -1,9 +1,9 @@
 """Shared-prefix attention: many answers to prompts that begin alike, with the beginning done once.
 
 In an A/B every prompt of a condition begins with the same kernel. Its keys and values are computed
-once and kept once; every row attends to them and to its own tokens, in one softmax, so that the
-answers are those of plain attention. One implementation serves every softmax-attention model of
-transformers, through its public hooks: no modelling code is touched.
+once and kept once; every row attends to them and to its own tokens, in one softmax over both. One
+implementation serves every softmax-attention model of transformers, through its public hooks: no
+modelling code is touched.
 
     jobs:  ``jobs.Job`` in, ``jobs.Done`` out
     loop:  `schedule.generate` - rows are filled, stepped, retired and refilled
